@@ -1,0 +1,53 @@
+#pragma once
+// The one model: embedding, a list of layers, final norm, head and loss. Read first in this folder;
+// then block.h, attention.h, mamba.h, mlp.h, moe.h, head.h. What a family is, is in families.h.
+//
+//   ParameterTable table = parameter_table(config);           // nothing is allocated
+//   ParameterStore store(table, types);
+//   store.initialize(seed);
+//   CausalLM model(config, store);
+//   LossTerms terms = model.loss(batch);                       // sums; the caller divides
+#include <vector>
+
+#include "base/tensor.h"
+
+#include "models/block.h"
+#include "models/config.h"
+#include "models/documents.h"
+#include "parallel/parameter_store.h"
+
+namespace weft {
+
+// Every parameter of the model, in the order of the forward pass.
+ParameterTable parameter_table(const ModelConfig& config);
+
+// What a forward pass over some rows gives to the step (spec/parallel.md 3.1, 9.4).
+struct LossTerms {
+  Tensor nll_sum;       // [] fp32 (fp64): sum of the targets' negative log-likelihoods, in nats
+  Tensor aux_sum;       // [] coef-weighted auxiliary losses, summed over layers and sequences
+  std::vector<Tensor> expert_counts;  // per MoE layer [E] int64: assignments to each expert
+};
+
+class CausalLM final {
+ public:
+  // Holds the store's compute values; `store` must outlive the model.
+  CausalLM(const ModelConfig& config, const ParameterStore& store);
+
+  // tokens [Bz, T] int64 -> hidden states [Bz, T, d] after the final norm.
+  Tensor hidden(const Tensor& tokens, const Documents& documents, RouterStats* stats) const;
+  // tokens [Bz, T] -> logits [Bz, T, V] in fp32 (fp64).
+  Tensor logits(const Tensor& tokens, const Documents& documents) const;
+  // targets [Bz, T] int64, negative where ignored.
+  LossTerms loss(const Tensor& tokens, const Tensor& targets, const Documents& documents) const;
+
+  const ModelConfig& config() const { return config_; }
+
+ private:
+  ModelConfig config_;
+  Tensor embedding_;   // [V, d]
+  Tensor final_norm_;  // [d]
+  Tensor head_;        // [V, d]; the embedding when tied
+  std::vector<Block> blocks_;
+};
+
+}  // namespace weft

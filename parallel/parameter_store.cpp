@@ -1,0 +1,1 @@
+#include "parallel/parameter_store.h"

@@ -1,0 +1,61 @@
+#pragma once
+// Storage for the rows of a parameter table: the master value that the optimiser updates, the value
+// that the model computes with (the master itself, or a bf16 copy made once a step), and the gradient
+// summed over the micro-batches of a step in the master's type.
+//
+// The path of one step: refresh_compute() after every change of the masters; the model's backward
+// leaves gradients on the compute values; collect_gradients() after each micro-batch adds them to
+// `gradient` and clears them; clear_gradients() once the update is done.
+#include <string>
+#include <vector>
+
+#include "base/tensor.h"
+
+#include "parallel/parameter_table.h"
+
+namespace weft {
+
+struct Parameter {
+  const ParameterSpec* spec;
+  Tensor master;    // [shape], fp32 or fp64, on the device
+  Tensor compute;   // [shape], leaf with requires_grad; is `master` where the types agree
+  Tensor gradient;  // [shape], type of master; zeros outside a step
+};
+
+struct StoreTypes {
+  at::ScalarType master;   // kFloat, or kDouble for exactness tests
+  at::ScalarType compute;  // kFloat, kBFloat16 or kDouble
+  at::Device device;
+};
+
+class ParameterStore final {
+ public:
+  // Allocates every row of `table`, which must outlive the store. Masters are uninitialised.
+  ParameterStore(const ParameterTable& table, StoreTypes types);
+
+  // Fills every master from (seed, name, element), the same on every layout and device.
+  void initialize(uint64_t seed);
+
+  // The value to compute with. REQUIRES: a row of that name.
+  const Tensor& compute(const std::string& name) const;
+
+  std::vector<Parameter>& parameters() { return parameters_; }
+  const std::vector<Parameter>& parameters() const { return parameters_; }
+  const ParameterTable& table() const { return table_; }
+  const StoreTypes& types() const { return types_; }
+
+  void refresh_compute();
+  void collect_gradients();
+  void clear_gradients();
+
+ private:
+  const ParameterTable& table_;
+  StoreTypes types_;
+  std::vector<Parameter> parameters_;  // in the order of the table
+  absl::flat_hash_map<std::string, size_t> by_name_;
+};
+
+// The initial value of `spec` for `seed`, on the CPU: fp64 arithmetic rounded to `type`.
+Tensor initial_value(const ParameterSpec& spec, uint64_t seed, at::ScalarType type);
+
+}  // namespace weft

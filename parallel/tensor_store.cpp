@@ -1,0 +1,1 @@
+#include "parallel/tensor_store.h"

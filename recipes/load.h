@@ -1,0 +1,46 @@
+#pragma once
+// YAML to Recipe. Every problem is found before anything else happens, and all of them are reported at
+// once, each as "file:line:column: key.path: what is wrong and what is allowed".
+//
+//   auto loaded = load_recipe("configs/quickstart.yaml", {"stages.0.steps=50"}, Purpose::kTrain);
+//   if (!loaded.ok()) { print(loaded.status()); return exit_status(loaded.status()); }
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "base/status.h"
+
+#include "recipes/recipe.h"
+
+namespace weft {
+
+// What the recipe is wanted for: to `validate`, absent data and too little memory are warnings.
+enum class Purpose { kTrain, kValidate };
+
+struct LoadedRecipe {
+  Recipe recipe;                      // resolved: no `auto` left that weft decides before the run
+  std::vector<std::string> warnings;  // "file:line:column: key: ..."
+};
+
+// Reads `path`, its `extends` chain and the `--set key.path=value` overrides (in this order), checks
+// and resolves. A file over 1 MiB, an alias bomb (more than 10,000 nodes after aliases) or a cycle in
+// `extends` is refused before its content is used.
+absl::StatusOr<LoadedRecipe> load_recipe(const fs::path& path, const std::vector<std::string>& sets,
+                                         Purpose purpose);
+
+// A recipe that weft wrote itself (run directory, checkpoint); `name` is used in messages. Checks
+// fields, but neither files nor memory.
+absl::StatusOr<Recipe> parse_recipe(const std::string& text, const std::string& name);
+
+// The recipe as YAML, every key written. parse_recipe reads it back to an equal recipe.
+std::string write_recipe(const Recipe& recipe);
+
+// The model alone, with its layers written out (family: layers).
+std::string write_model(const ModelConfig& config);
+
+// Keys whose values differ, as "optim.eps: 1e-08 in the run, 1e-06 now", apart from those that a
+// resumed run may change: name, device, threads, stages.*.steps, micro_batch_tokens, logging.*,
+// checkpoint.*, validation.*, stages.*.data.validation.
+std::vector<std::string> differences(const Recipe& stored, const Recipe& now);
+
+}  // namespace weft

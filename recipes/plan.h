@@ -1,0 +1,31 @@
+#pragma once
+// What a run needs, before anything is allocated: parameters, FLOPs and bytes, all from the model's
+// config and its parameter table (spec/models.md 15, spec/parallel.md 17).
+#include <cstdint>
+#include <string>
+
+#include "recipes/recipe.h"
+
+namespace weft {
+
+// Bytes of training on one rank.
+struct MemoryPlan {
+  int64_t parameters = 0;   // masters and compute copies
+  int64_t gradients = 0;
+  int64_t optimizer = 0;    // moments
+  int64_t activations = 0;  // kept for the backward pass of one micro-batch
+  int64_t working = 0;      // logits, data buffers, one layer's temporaries
+  int64_t total() const { return parameters + gradients + optimizer + activations + working; }
+};
+
+// `compute_bytes`: of one value in the compute type (2, 4 or 8). REQUIRES: a recipe without problems.
+MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes);
+
+// Memory that this process may use: the smaller of physical memory and the cgroup's limit.
+int64_t available_memory();
+
+// The model as a table of text: layer, mixer, feed-forward, heads, parameters, active parameters,
+// equal layers in a row folded, with totals, FLOPs per token and the memory plan.
+std::string describe_plan(const Recipe& recipe);
+
+}  // namespace weft
