@@ -23,8 +23,8 @@ ParameterTable parameter_table(const ModelConfig& config);
 
 // What a forward pass over some rows gives to the step (spec/parallel.md 3.1, 9.4).
 struct LossTerms {
-  Tensor nll_sum;       // [] fp32 (fp64): sum of the targets' negative log-likelihoods, in nats
-  Tensor aux_sum;       // [] coef-weighted auxiliary losses, summed over layers and sequences
+  Tensor nll_sum;  // [] fp64: sum of the targets' negative log-likelihoods, in nats
+  Tensor aux_sum;  // [] fp64: coef-weighted auxiliary losses, summed over layers and sequences
   std::vector<Tensor> expert_counts;  // per MoE layer [E] int64: assignments to each expert
 };
 
@@ -44,6 +44,7 @@ class CausalLM final {
 
  private:
   ModelConfig config_;
+  at::ScalarType compute_type_;
   Tensor embedding_;   // [V, d]
   Tensor final_norm_;  // [d]
   Tensor head_;        // [V, d]; the embedding when tied

@@ -249,7 +249,8 @@ void validate(const ModelRecipe& recipe, Problems& problems);
 // The list of layers. REQUIRES: resolved and without problems.
 ModelConfig build_config(const ModelRecipe& recipe);
 
-// The same model with its layers written out (family: layers): what a checkpoint stores.
-ModelRecipe explicit_recipe(const ModelConfig& config);
+// The same model with its layers written out (family: layers): what a checkpoint stores. REQUIRES: as
+// build_config.
+ModelRecipe explicit_recipe(const ModelRecipe& recipe);
 
 }  // namespace weft

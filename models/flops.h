@@ -6,8 +6,8 @@
 
 namespace weft {
 
-// Forward FLOPs of one token at sequence length T, head included; a multiply-add counts 2, causal
-// attention its true half. The selective scan's elementwise work is not in it.
+// Forward FLOPs of one token at sequence length T, head included: F(T) of spec/models.md 15. A
+// multiply-add counts 2, causal attention its true half, the selective scan 9 N + 3 a channel.
 double forward_flops_per_token(const ModelConfig& config, int64_t sequence_length);
 
 }  // namespace weft

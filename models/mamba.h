@@ -1,0 +1,36 @@
+#pragma once
+// The Mamba-1 mixer, with Jamba's inner norms where the config has them (spec/models.md 9;
+// arXiv:2312.00752, arXiv:2403.19887).
+#include <string>
+
+#include "base/tensor.h"
+
+#include "models/config.h"
+#include "models/documents.h"
+#include "models/linear.h"
+
+namespace weft {
+
+class Mamba final {
+ public:
+  // The rows "<prefix>.{in_x,in_z,x_dt,x_b,x_c,dt,out}.weight", ".conv.{weight,bias}", ".dt.bias",
+  // ".a_log", ".d" and, with inner norms, ".{dt,b,c}_norm.weight".
+  static void declare(const ModelConfig& model, const MambaConfig& config, const std::string& prefix,
+                      ParameterTable& table);
+  Mamba(const MambaConfig& config, double norm_eps, const ParameterStore& store,
+        const std::string& prefix);
+
+  // u [Bz, T, d] -> [Bz, T, d]; state and convolution window restart at each document.
+  Tensor forward(const Tensor& u, const Documents& documents) const;
+
+ private:
+  MambaConfig config_;
+  double norm_eps_;
+  Linear in_x_, in_z_, x_dt_, x_b_, x_c_, out_;
+  Tensor conv_weight_, conv_bias_;  // [di, K], [di]
+  Tensor dt_weight_, dt_bias_;      // [di, R], [di]
+  Tensor a_log_, d_;                // [di, N], [di]
+  Tensor dt_norm_, b_norm_, c_norm_;
+};
+
+}  // namespace weft

@@ -1,0 +1,52 @@
+#pragma once
+// Dropless top-k mixture of SwiGLU experts with the Switch load-balancing loss and the router z-loss
+// (spec/models.md 8, spec/parallel.md 9; arXiv:2101.03961, arXiv:2202.08906, arXiv:2401.04088).
+#include <string>
+#include <vector>
+
+#include "base/tensor.h"
+
+#include "models/config.h"
+#include "parallel/parameter_store.h"
+
+namespace weft {
+
+// What the routers of a forward pass report, an entry a layer in order.
+struct RouterStats {
+  std::vector<Tensor> aux_sums;  // [] weighted auxiliary losses, summed over the rows (sequences)
+  std::vector<Tensor> expert_counts;  // [E] int64: assignments
+};
+
+class Moe final {
+ public:
+  // The rows "<prefix>.router.weight" [E, d] and "<prefix>.experts.{gate,up,down}.weight" [E, out, in].
+  static void declare(const ModelConfig& model, const MoeConfig& config, const std::string& prefix,
+                      ParameterTable& table);
+  Moe(const MoeConfig& config, const ParameterStore& store, const std::string& prefix);
+
+  // x [Bz, T, d] -> [Bz, T, d]. `stats` may be null; otherwise an entry is added for this layer.
+  Tensor forward(const Tensor& x, RouterStats* stats) const;
+
+ private:
+  MoeConfig config_;
+  Tensor router_;            // [E, d]
+  Tensor gate_, up_, down_;  // [E, f, d], [E, f, d], [E, d, f]
+};
+
+// Which experts each token uses, in ascending order of expert.
+struct Routing {
+  Tensor probabilities;  // [n, E] softmax of the logits, fp32 (fp64)
+  Tensor experts;        // [n, k] int64
+  Tensor weights;        // [n, k] combine weights, differentiable
+};
+// logits [n, E]; ties go to the lower expert.
+Routing route(const Tensor& logits, int64_t top_k, bool renormalize);
+
+// coef * E * sum_i f_i P_i of each row (sequence), summed over rows: f = share of the row's assignments,
+// P = mean probability in the row. probabilities [rows * T, E], experts [rows * T, k].
+Tensor balance_loss_sum(const Routing& routing, int64_t rows, double coef);
+
+// coef * mean over the row's tokens of logsumexp(logits)^2, summed over rows.
+Tensor router_z_loss_sum(const Tensor& logits, int64_t rows, double coef);
+
+}  // namespace weft
