@@ -84,8 +84,9 @@ Tensor apply_rope(const Tensor& x, const Tensor& positions, const RopeConfig& co
   const auto type = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const Tensor exponent =
       at::arange(0, e, 2, at::TensorOptions(type).device(x.device())) / static_cast<double>(e);
-  const Tensor frequency = at::pow(config.theta, exponent).reciprocal();              // [e/2]
-  const Tensor angle = positions.to(type).unsqueeze(-1).mul(frequency).unsqueeze(2);  // [Bz,T,1,e/2]
+  const Tensor frequency = at::pow(config.theta, exponent).reciprocal();  // [e/2]
+  const Tensor angle =
+      positions.to(type).unsqueeze(-1).mul(frequency).unsqueeze(2);  // [Bz,T,1,e/2]
   const Tensor cos = angle.cos().to(x.scalar_type());
   const Tensor sin = angle.sin().to(x.scalar_type());
   const std::vector<Tensor> halves = x.split(e / 2, -1);

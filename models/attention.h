@@ -1,10 +1,9 @@
 #pragma once
-// Grouped-query causal attention over packed documents (spec/models.md 6; arXiv:2305.13245), with or
-// without rotary positions (arXiv:2104.09864; spec/models.md 5).
+// Grouped-query causal attention over packed documents (spec/models.md 6; arXiv:2305.13245), with
+// or without rotary positions (arXiv:2104.09864; spec/models.md 5).
 #include <string>
 
 #include "base/tensor.h"
-
 #include "models/config.h"
 #include "models/documents.h"
 #include "models/linear.h"
@@ -26,8 +25,8 @@ class Attention final {
   Linear q_, k_, v_, o_;
 };
 
-// softmax(q k^T / sqrt(e)) v, causal inside each document. q [Bz, T, H, e], k and v [Bz, T, KV, e] ->
-// [Bz, T, H, e]. Cost follows the documents' lengths, not the row's.
+// softmax(q k^T / sqrt(e)) v, causal inside each document. q [Bz, T, H, e], k and v [Bz, T, KV, e]
+// -> [Bz, T, H, e]. Cost follows the documents' lengths, not the row's.
 Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                         const Documents& documents);
 

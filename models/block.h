@@ -4,7 +4,6 @@
 #include <variant>
 
 #include "base/tensor.h"
-
 #include "models/attention.h"
 #include "models/config.h"
 #include "models/documents.h"

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "base/tensor.h"
-
 #include "models/block.h"
 #include "models/config.h"
 #include "models/documents.h"

@@ -1,7 +1,7 @@
 #pragma once
-// A model as data (design.md, rule 1): an embedding, a list of layers, a final norm and a head. What a
-// recipe writes is in models/families.h; it is turned into this list before anything is built.
-// Letters of shapes are those of spec/models.md 1.
+// A model as data (design.md, rule 1): an embedding, a list of layers, a final norm and a head.
+// What a recipe writes is in models/families.h; it is turned into this list before anything is
+// built. Letters of shapes are those of spec/models.md 1.
 #include <cstdint>
 #include <variant>
 #include <vector>
@@ -26,10 +26,10 @@ struct AttentionConfig {
 
 // Mamba-1 mixer (spec/models.md 9).
 struct MambaConfig {
-  int64_t inner_size = 0;  // di
-  int64_t state_size = 0;  // N
-  int64_t conv_kernel = 0; // K
-  int64_t dt_rank = 0;     // R
+  int64_t inner_size = 0;   // di
+  int64_t state_size = 0;   // N
+  int64_t conv_kernel = 0;  // K
+  int64_t dt_rank = 0;      // R
   bool conv_bias = true;
   bool proj_bias = false;
   bool inner_norms = false;  // Jamba's RMSNorms of dt, B and C

@@ -1,6 +1,6 @@
 #pragma once
-// Where documents begin and end in rows of packed tokens: what keeps attention, state and convolution
-// windows of one document from the next.
+// Where documents begin and end in rows of packed tokens: what keeps attention, state and
+// convolution windows of one document from the next.
 #include <cstdint>
 #include <vector>
 

@@ -51,13 +51,15 @@ void check_attention(const AttentionRecipe& a, bool rope, Problems& problems) {
                                               *a.num_heads, ")"));
   }
   if (rope && *a.head_dim % 2 != 0) {
-    problems.add("head_dim", absl::StrCat("is ", *a.head_dim, ", must be even for rotary positions"));
+    problems.add("head_dim",
+                 absl::StrCat("is ", *a.head_dim, ", must be even for rotary positions"));
   }
 }
 
 void check_top_k(int64_t top_k, int64_t num_experts, Problems& problems) {
   if (top_k > num_experts) {
-    problems.add("top_k", absl::StrCat("is ", top_k, ", must be at most num_experts (", num_experts, ")"));
+    problems.add("top_k",
+                 absl::StrCat("is ", top_k, ", must be at most num_experts (", num_experts, ")"));
   }
 }
 
@@ -65,13 +67,14 @@ void check_layout(const ModelRecipe& recipe, Problems& problems) {
   const LayoutRecipe& layout = recipe.layout;
   const auto scope = problems.enter("layout");
   if (layout.attention_offset >= layout.attention_period) {
-    problems.add("attention_offset", absl::StrCat("is ", layout.attention_offset,
-                                                  ", must be below attention_period (",
-                                                  layout.attention_period, ")"));
+    problems.add("attention_offset",
+                 absl::StrCat("is ", layout.attention_offset, ", must be below attention_period (",
+                              layout.attention_period, ")"));
   }
   if (layout.moe_offset >= layout.moe_period) {
-    problems.add("moe_offset", absl::StrCat("is ", layout.moe_offset, ", must be below moe_period (",
-                                            layout.moe_period, ")"));
+    problems.add("moe_offset",
+                 absl::StrCat("is ", layout.moe_offset, ", must be below moe_period (",
+                              layout.moe_period, ")"));
   }
 }
 
@@ -157,8 +160,9 @@ void validate(const ModelRecipe& recipe, Problems& problems) {
     check_top_k(recipe.moe.top_k, recipe.moe.num_experts, problems);
   }
   if (recipe.mamba.dt_min > recipe.mamba.dt_max) {
-    problems.add("mamba.dt_min", absl::StrCat("is ", recipe.mamba.dt_min, ", must be at most dt_max (",
-                                              recipe.mamba.dt_max, ")"));
+    problems.add("mamba.dt_min",
+                 absl::StrCat("is ", recipe.mamba.dt_min, ", must be at most dt_max (",
+                              recipe.mamba.dt_max, ")"));
   }
   if (recipe.family == Family::kJamba) check_layout(recipe, problems);
   if (recipe.family == Family::kLayers) check_layers(recipe, rope, problems);

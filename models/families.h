@@ -1,11 +1,11 @@
 #pragma once
-// What `model:` of a recipe says, and the functions from its few numbers to a list of layers. A family
-// is such a function; `layers` in a recipe is the list itself. Either way the result is ModelConfig.
+// What `model:` of a recipe says, and the functions from its few numbers to a list of layers. A
+// family is such a function; `layers` in a recipe is the list itself. Either way the result is
+// ModelConfig.
 #include <string>
 #include <vector>
 
 #include "base/schema.h"
-
 #include "models/config.h"
 
 namespace weft {
@@ -20,7 +20,8 @@ constexpr auto enum_names(RopeType) {
 }
 enum class MixerKind { kAttention, kMamba };
 constexpr auto enum_names(MixerKind) {
-  return std::array{EnumName{MixerKind::kAttention, "attention"}, EnumName{MixerKind::kMamba, "mamba"}};
+  return std::array{EnumName{MixerKind::kAttention, "attention"},
+                    EnumName{MixerKind::kMamba, "mamba"}};
 }
 enum class FeedForwardKind { kMlp, kMoe, kNone };
 constexpr auto enum_names(FeedForwardKind) {
@@ -36,10 +37,12 @@ struct AttentionRecipe {
   Auto<int64_t> num_heads, num_kv_heads, head_dim;
   Auto<bool> bias;
   static void describe(auto& self, auto& schema) {
-    schema.field("num_heads", self.num_heads, within(1, kMaxWidth), "query heads; auto: model.num_heads");
+    schema.field("num_heads", self.num_heads, within(1, kMaxWidth),
+                 "query heads; auto: model.num_heads");
     schema.field("num_kv_heads", self.num_kv_heads, within(1, kMaxWidth),
                  "key/value heads; auto: model.num_kv_heads");
-    schema.field("head_dim", self.head_dim, within(1, kMaxWidth), "head width; auto: model.head_dim");
+    schema.field("head_dim", self.head_dim, within(1, kMaxWidth),
+                 "head width; auto: model.head_dim");
     schema.field("bias", self.bias, any(), "bias on q, k, v and o; auto: model.attention.bias");
   }
 };
@@ -74,7 +77,8 @@ struct FeedForwardRecipe {
                    "hidden width (of one expert); auto: model.intermediate_size");
     });
     schema.when(self.kind == FeedForwardKind::kMoe, "kind: moe", [&] {
-      schema.field("num_experts", self.num_experts, within(1, 65536), "auto: model.moe.num_experts");
+      schema.field("num_experts", self.num_experts, within(1, 65536),
+                   "auto: model.moe.num_experts");
       schema.field("top_k", self.top_k, within(1, 65536), "auto: model.moe.top_k");
       schema.field("renormalize", self.renormalize, any(), "auto: model.moe.renormalize");
     });
@@ -88,7 +92,8 @@ struct LayerRecipe {
   static void describe(auto& self, auto& schema) {
     schema.field("repeat", self.repeat, within(1, kMaxLayers), "how many such layers in a row");
     schema.field("mixer", self.mixer, required(), "attention or a state-space mixer");
-    schema.field("feed_forward", self.feed_forward, required(), "dense, mixture of experts or none");
+    schema.field("feed_forward", self.feed_forward, required(),
+                 "dense, mixture of experts or none");
   }
 };
 
@@ -117,7 +122,8 @@ struct RopeRecipe {
   Auto<RopeType> type;
   double theta = 10000.0;
   static void describe(auto& self, auto& schema) {
-    schema.field("type", self.type, any(), "rotary position embedding; auto: none for jamba, else default");
+    schema.field("type", self.type, any(),
+                 "rotary position embedding; auto: none for jamba, else default");
     schema.field("theta", self.theta, above(1), "base of the rotary frequencies");
   }
 };
@@ -126,7 +132,8 @@ struct InitRecipe {
   double std = 0.02;
   bool depth_scaled = false;
   static void describe(auto& self, auto& schema) {
-    schema.field("std", self.std, within(0, 10), "standard deviation of linear layers and embedding");
+    schema.field("std", self.std, within(0, 10),
+                 "standard deviation of linear layers and embedding");
     schema.field("depth_scaled", self.depth_scaled, any(),
                  "divide it by sqrt(2 num_layers) for projections back into the residual stream");
   }
@@ -145,7 +152,8 @@ struct MoeRecipe {
                  "divide the top_k probabilities by their sum (Mixtral) or not (Jamba)");
     schema.field("aux_coef", self.aux_coef, within(0, 100),
                  "weight of the load-balancing loss (Switch form, per sequence, arXiv:2101.03961)");
-    schema.field("z_coef", self.z_coef, within(0, 100), "weight of the router z-loss (arXiv:2202.08906)");
+    schema.field("z_coef", self.z_coef, within(0, 100),
+                 "weight of the router z-loss (arXiv:2202.08906)");
   }
 };
 
@@ -160,7 +168,8 @@ struct MambaRecipe {
   double dt_min = 1e-3, dt_max = 0.1, dt_floor = 1e-4, dt_scale = 1.0;
   static void describe(auto& self, auto& schema) {
     schema.field("state_size", self.state_size, within(1, 4096), "state values of a channel (N)");
-    schema.field("conv_kernel", self.conv_kernel, within(1, 64), "taps of the causal convolution (K)");
+    schema.field("conv_kernel", self.conv_kernel, within(1, 64),
+                 "taps of the causal convolution (K)");
     schema.field("expand", self.expand, within(1, 64), "inner width / hidden_size");
     schema.field("dt_rank", self.dt_rank, within(1, kMaxWidth),
                  "rank of the step-size projection; auto: ceil(hidden_size / 16)");
@@ -170,8 +179,10 @@ struct MambaRecipe {
                  "RMSNorm of dt, B and C; auto: true for jamba, else false");
     schema.field("dt_min", self.dt_min, within(1e-12, 1e6), "smallest initial step size");
     schema.field("dt_max", self.dt_max, within(1e-12, 1e6), "largest initial step size");
-    schema.field("dt_floor", self.dt_floor, within(1e-12, 1e6), "lower clamp of initial step sizes");
-    schema.field("dt_scale", self.dt_scale, within(1e-12, 1e6), "scale of the initial dt projection");
+    schema.field("dt_floor", self.dt_floor, within(1e-12, 1e6),
+                 "lower clamp of initial step sizes");
+    schema.field("dt_scale", self.dt_scale, within(1e-12, 1e6),
+                 "scale of the initial dt projection");
   }
 };
 
@@ -179,8 +190,9 @@ struct LayoutRecipe {
   int64_t attention_period = 8, attention_offset = 4;
   int64_t moe_period = 2, moe_offset = 1;
   static void describe(auto& self, auto& schema) {
-    schema.field("attention_period", self.attention_period, within(1, kMaxLayers),
-                 "jamba: layer i is attention if i mod attention_period = attention_offset, else Mamba");
+    schema.field(
+        "attention_period", self.attention_period, within(1, kMaxLayers),
+        "jamba: layer i is attention if i mod attention_period = attention_offset, else Mamba");
     schema.field("attention_offset", self.attention_offset, within(0, kMaxLayers),
                  "see attention_period");
     schema.field("moe_period", self.moe_period, within(1, kMaxLayers),
@@ -213,7 +225,8 @@ struct ModelRecipe {
     schema.field("hidden_size", self.hidden_size, required(within(1, kMaxWidth)),
                  "width of the residual stream");
     schema.when(self.family != Family::kLayers, "a family", [&] {
-      schema.field("num_layers", self.num_layers, required(within(1, kMaxLayers)), "number of layers");
+      schema.field("num_layers", self.num_layers, required(within(1, kMaxLayers)),
+                   "number of layers");
     });
     schema.when(self.family == Family::kLayers, "family: layers", [&] {
       schema.field("layers", self.layers, required(not_empty()), "the list of layers");
@@ -235,7 +248,8 @@ struct ModelRecipe {
     schema.field("moe", self.moe, any(), "mixture of experts");
     schema.field("mamba", self.mamba, any(), "Mamba-1 mixers (arXiv:2312.00752)");
     schema.when(self.family == Family::kJamba, "family: jamba", [&] {
-      schema.field("layout", self.layout, any(), "which layers are attention and which have experts");
+      schema.field("layout", self.layout, any(),
+                   "which layers are attention and which have experts");
     });
   }
 };
@@ -249,8 +263,8 @@ void validate(const ModelRecipe& recipe, Problems& problems);
 // The list of layers. REQUIRES: resolved and without problems.
 ModelConfig build_config(const ModelRecipe& recipe);
 
-// The same model with its layers written out (family: layers): what a checkpoint stores. REQUIRES: as
-// build_config.
+// The same model with its layers written out (family: layers): what a checkpoint stores. REQUIRES:
+// as build_config.
 ModelRecipe explicit_recipe(const ModelRecipe& recipe);
 
 }  // namespace weft

@@ -34,7 +34,9 @@ double forward_flops_per_token(const ModelConfig& config, int64_t sequence_lengt
   double flops = 2 * d * static_cast<double>(config.vocab_size);
   for (const LayerConfig& layer : config.layers) {
     flops += std::visit(
-        [&](const auto& mixer) { return mixer_flops(mixer, d, static_cast<double>(sequence_length)); },
+        [&](const auto& mixer) {
+          return mixer_flops(mixer, d, static_cast<double>(sequence_length));
+        },
         layer.mixer);
     flops += std::visit([&](const auto& part) { return feed_forward_flops(part, d); },
                         layer.feed_forward);

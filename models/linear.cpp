@@ -15,10 +15,11 @@ double initial_deviation(const ModelConfig& model, Projection projection) {
 void declare_linear(const ModelConfig& model, Projection projection, const std::string& name,
                     LinearShape shape, ParameterTable& table) {
   const bool into = projection == Projection::kInto;
-  table.add({.name = name + ".weight",
-             .shape = {shape.out, shape.in},
-             .sharding = {into ? 0 : 1, MeshAxis::kTensor},
-             .init = {.kind = Initializer::Kind::kNormal, .a = initial_deviation(model, projection)}});
+  table.add(
+      {.name = name + ".weight",
+       .shape = {shape.out, shape.in},
+       .sharding = {into ? 0 : 1, MeshAxis::kTensor},
+       .init = {.kind = Initializer::Kind::kNormal, .a = initial_deviation(model, projection)}});
   if (shape.bias) {
     table.add({.name = name + ".bias",
                .shape = {shape.out},

@@ -4,15 +4,14 @@
 #include <string>
 
 #include "base/tensor.h"
-
 #include "models/config.h"
 #include "parallel/parameter_store.h"
 
 namespace weft {
 
-// kInto: from the residual stream (q, k, v, gate, up, ...), split by output rows. kBack: back into it
-// (o, down, out), split by input columns and scaled when depth_scaled. kReduce: from split channels to
-// a few values that every rank needs (Mamba's dt, B, C), split by input columns.
+// kInto: from the residual stream (q, k, v, gate, up, ...), split by output rows. kBack: back into
+// it (o, down, out), split by input columns and scaled when depth_scaled. kReduce: from split
+// channels to a few values that every rank needs (Mamba's dt, B, C), split by input columns.
 enum class Projection { kInto, kBack, kReduce };
 
 // Adds "<name>.weight" [out, in] and, if `bias`, "<name>.bias" [out] = 0.

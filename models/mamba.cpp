@@ -46,8 +46,9 @@ void Mamba::declare(const ModelConfig& model, const MambaConfig& c, const std::s
              .shape = {di, r},
              .sharding = {0, MeshAxis::kTensor},
              .init = {.kind = Kind::kUniform, .a = c.dt_scale / std::sqrt(double(r))}});
-  table.add(channel_row(prefix + ".dt.bias", {di},
-                        {.kind = Kind::kInverseSoftplus, .a = c.dt_min, .b = c.dt_max, .c = c.dt_floor}));
+  table.add(
+      channel_row(prefix + ".dt.bias", {di},
+                  {.kind = Kind::kInverseSoftplus, .a = c.dt_min, .b = c.dt_max, .c = c.dt_floor}));
   table.add(channel_row(prefix + ".a_log", {di, n}, {.kind = Kind::kLogArange}));
   table.add(channel_row(prefix + ".d", {di}, {.kind = Kind::kConstant, .a = 1.0}));
   declare_linear(model, Projection::kBack, prefix + ".out", {d, di, c.proj_bias}, table);

@@ -4,7 +4,6 @@
 #include <string>
 
 #include "base/tensor.h"
-
 #include "models/config.h"
 #include "models/documents.h"
 #include "models/linear.h"
@@ -15,8 +14,8 @@ class Mamba final {
  public:
   // The rows "<prefix>.{in_x,in_z,x_dt,x_b,x_c,dt,out}.weight", ".conv.{weight,bias}", ".dt.bias",
   // ".a_log", ".d" and, with inner norms, ".{dt,b,c}_norm.weight".
-  static void declare(const ModelConfig& model, const MambaConfig& config, const std::string& prefix,
-                      ParameterTable& table);
+  static void declare(const ModelConfig& model, const MambaConfig& config,
+                      const std::string& prefix, ParameterTable& table);
   Mamba(const MambaConfig& config, double norm_eps, const ParameterStore& store,
         const std::string& prefix);
 

@@ -3,7 +3,6 @@
 #include <string>
 
 #include "base/tensor.h"
-
 #include "models/config.h"
 #include "models/linear.h"
 

@@ -20,8 +20,8 @@
 namespace weft {
 namespace {
 
-// y[i] = x[index[i]] for a permutation of the rows; the gradient is the inverse permutation, so nothing
-// is accumulated.
+// y[i] = x[index[i]] for a permutation of the rows; the gradient is the inverse permutation, so
+// nothing is accumulated.
 class PermuteRows final : public torch::autograd::Function<PermuteRows> {
  public:
   static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& x, const Tensor& index,
@@ -37,9 +37,9 @@ class PermuteRows final : public torch::autograd::Function<PermuteRows> {
 
 // The assignments sorted by (expert, token).
 struct Dispatch {
-  Tensor order;                 // [n k] position in the sorted list -> assignment token * k + slot
-  Tensor inverse;               // [n k] the other way
-  Tensor counts;                // [E] int64 on the CPU
+  Tensor order;    // [n k] position in the sorted list -> assignment token * k + slot
+  Tensor inverse;  // [n k] the other way
+  Tensor counts;   // [E] int64 on the CPU
 };
 
 Dispatch dispatch(const Tensor& experts, int64_t num_experts) {
@@ -58,7 +58,8 @@ void Moe::declare(const ModelConfig& model, const MoeConfig& c, const std::strin
                   ParameterTable& table) {
   const int64_t d = model.hidden_size, f = c.intermediate_size;
   const auto normal = [&](Projection projection) {
-    return Initializer{.kind = Initializer::Kind::kNormal, .a = initial_deviation(model, projection)};
+    return Initializer{.kind = Initializer::Kind::kNormal,
+                       .a = initial_deviation(model, projection)};
   };
   const auto expert_row = [&](const char* name, int64_t out, int64_t in, Projection projection) {
     table.add({.name = prefix + ".experts." + name + ".weight",
@@ -134,8 +135,8 @@ Tensor Moe::forward(const Tensor& x, RouterStats* stats) const {
   }
   const Tensor by_token = PermuteRows::apply(at::cat(outputs), plan.inverse, plan.order);
   // A token's k results are summed in ascending order of expert, in the router's precision.
-  const Tensor weighted = by_token.reshape({n, k, d}).to(logits.scalar_type()) *
-                          routing.weights.unsqueeze(-1);
+  const Tensor weighted =
+      by_token.reshape({n, k, d}).to(logits.scalar_type()) * routing.weights.unsqueeze(-1);
   return weighted.sum(1).to(x.scalar_type()).reshape(x.sizes());
 }
 

@@ -1,11 +1,11 @@
 #pragma once
-// Dropless top-k mixture of SwiGLU experts with the Switch load-balancing loss and the router z-loss
-// (spec/models.md 8, spec/parallel.md 9; arXiv:2101.03961, arXiv:2202.08906, arXiv:2401.04088).
+// Dropless top-k mixture of SwiGLU experts with the Switch load-balancing loss and the router
+// z-loss (spec/models.md 8, spec/parallel.md 9; arXiv:2101.03961, arXiv:2202.08906,
+// arXiv:2401.04088).
 #include <string>
 #include <vector>
 
 #include "base/tensor.h"
-
 #include "models/config.h"
 #include "parallel/parameter_store.h"
 
@@ -19,7 +19,8 @@ struct RouterStats {
 
 class Moe final {
  public:
-  // The rows "<prefix>.router.weight" [E, d] and "<prefix>.experts.{gate,up,down}.weight" [E, out, in].
+  // The rows "<prefix>.router.weight" [E, d] and "<prefix>.experts.{gate,up,down}.weight" [E, out,
+  // in].
   static void declare(const ModelConfig& model, const MoeConfig& config, const std::string& prefix,
                       ParameterTable& table);
   Moe(const MoeConfig& config, const ParameterStore& store, const std::string& prefix);
@@ -42,8 +43,8 @@ struct Routing {
 // logits [n, E]; ties go to the lower expert.
 Routing route(const Tensor& logits, int64_t top_k, bool renormalize);
 
-// coef * E * sum_i f_i P_i of each row (sequence), summed over rows: f = share of the row's assignments,
-// P = mean probability in the row. probabilities [rows * T, E], experts [rows * T, k].
+// coef * E * sum_i f_i P_i of each row (sequence), summed over rows: f = share of the row's
+// assignments, P = mean probability in the row. probabilities [rows * T, E], experts [rows * T, k].
 Tensor balance_loss_sum(const Routing& routing, int64_t rows, double coef);
 
 // coef * mean over the row's tokens of logsumexp(logits)^2, summed over rows.

@@ -36,7 +36,7 @@ absl::StatusOr<Recipe> parse_recipe(const std::string& text, const std::string& 
 std::string write_recipe(const Recipe& recipe);
 
 // The model alone, with its layers written out (family: layers).
-std::string write_model(const ModelConfig& config);
+std::string write_model(const ModelRecipe& recipe);
 
 // Keys whose values differ, as "optim.eps: 1e-08 in the run, 1e-06 now", apart from those that a
 // resumed run may change: name, device, threads, stages.*.steps, micro_batch_tokens, logging.*,

@@ -1,0 +1,214 @@
+// Central-difference checks in fp64 of attention over packed documents, the mixture of experts and
+// a whole model, and plain references for the first two.
+#include <limits>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros_like.h>
+#include <gtest/gtest.h>
+
+#include "models/causal_lm.h"
+#include "tests/support/fill.h"
+#include "tests/support/gradient_check.h"
+#include "tests/support/tiny_store.h"
+
+namespace weft {
+namespace {
+
+// Two rows of three and two documents.
+Documents packed() {
+  return Documents::from_ids(
+      at::tensor({0, 0, 0, 1, 1, 2, 2, 0, 0, 0, 0, 0, 1, 1}, at::kInt).reshape({2, 7}), at::kCPU);
+}
+
+// Attention token by token from its definition.
+Tensor plain_attention(const Tensor& q, const Tensor& k, const Tensor& v,
+                       const Documents& documents) {
+  const int64_t group = q.size(2) / k.size(2);
+  std::vector<Tensor> rows;
+  for (const Segment& segment : documents.segments) {
+    for (int64_t t = segment.begin; t < segment.end; ++t) {
+      std::vector<Tensor> heads;
+      for (int64_t h = 0; h < q.size(2); ++h) {
+        const Tensor keys = k[segment.row].slice(0, segment.begin, t + 1).select(1, h / group);
+        const Tensor values = v[segment.row].slice(0, segment.begin, t + 1).select(1, h / group);
+        const Tensor scores = keys.mv(q[segment.row][t][h]) / std::sqrt(double(q.size(3)));
+        heads.push_back(values.t().mv(scores.softmax(0)));
+      }
+      rows.push_back(at::stack(heads));
+    }
+  }
+  return at::stack(rows).reshape(q.sizes());
+}
+
+TEST(CausalAttention, EqualsItsDefinitionOnPackedDocuments) {
+  const Documents documents = packed();
+  const Tensor q = fill({2, 7, 4, 3}, 1), k = fill({2, 7, 2, 3}, 2), v = fill({2, 7, 2, 3}, 3);
+  const Tensor difference =
+      causal_attention(q, k, v, documents) - plain_attention(q, k, v, documents);
+  EXPECT_LT(difference.abs().max().item<double>(), 1e-14);  // a few roundings of numbers near 1
+}
+
+TEST(CausalAttention, PassesCentralDifferences) {
+  const Documents documents = packed();
+  std::vector<Tensor> inputs = {fill({2, 7, 4, 3}, 1), fill({2, 7, 2, 3}, 2),
+                                fill({2, 7, 2, 3}, 3)};
+  for (Tensor& x : inputs) x.set_requires_grad(true);
+  const auto loss = [&] {
+    return closed_form_loss(causal_attention(inputs[0], inputs[1], inputs[2], documents));
+  };
+  loss().backward();
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    expect_gradient(
+        "qkv"[i] + std::string(), [&] { return loss().item<double>(); }, inputs[i].detach(),
+        inputs[i].grad());
+  }
+}
+
+TEST(CausalAttention, LaterAndOtherDocumentsDoNotReachAToken) {
+  const Documents documents = packed();
+  const Tensor q = fill({2, 7, 2, 3}, 1), v = fill({2, 7, 2, 3}, 3);
+  const Tensor k = fill({2, 7, 2, 3}, 2);
+  const Tensor changed = v.clone();
+  changed[0].narrow(0, 3, 2).fill_(100.0);  // the second document of row 0
+  const Tensor before = causal_attention(q, k, v, documents);
+  const Tensor after = causal_attention(q, k, changed, documents);
+  EXPECT_TRUE(before[0].narrow(0, 0, 3).equal(after[0].narrow(0, 0, 3)));
+  EXPECT_TRUE(before[0].narrow(0, 5, 2).equal(after[0].narrow(0, 5, 2)));
+  EXPECT_TRUE(before[1].equal(after[1]));
+  EXPECT_FALSE(before[0].narrow(0, 3, 2).equal(after[0].narrow(0, 3, 2)));
+}
+
+// The mixture of experts token by token from its definition.
+Tensor plain_moe(const ParameterStore& store, const Tensor& x, int64_t top_k, bool renormalize) {
+  const auto value = [&](const char* name) { return store.compute(std::string("f.") + name); };
+  std::vector<Tensor> rows;
+  for (const Tensor& token : x.reshape({-1, x.size(-1)}).unbind()) {
+    const Tensor p = value("router.weight").mv(token).softmax(0);
+    std::vector<int64_t> order(p.numel());
+    for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int64_t>(i);
+    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+      return p[a].item<double>() > p[b].item<double>();
+    });
+    Tensor sum = at::zeros_like(token), weight_sum = at::zeros_like(p[0]);
+    for (int64_t j = 0; j < top_k; ++j) {
+      const int64_t e = order[j];
+      const Tensor gate = value("experts.gate.weight")[e].mv(token);
+      const Tensor hidden = gate * gate.sigmoid() * value("experts.up.weight")[e].mv(token);
+      sum = sum + p[e] * value("experts.down.weight")[e].mv(hidden);
+      weight_sum = weight_sum + p[e];
+    }
+    rows.push_back(renormalize ? sum / weight_sum : sum);
+  }
+  return at::stack(rows).reshape(x.sizes());
+}
+
+class MoeGradient : public testing::TestWithParam<bool> {};
+
+TEST_P(MoeGradient, EqualsItsDefinitionAndPassesCentralDifferences) {
+  const MoeConfig config{.num_experts = 5,
+                         .top_k = 2,
+                         .intermediate_size = 3,
+                         .renormalize = GetParam(),
+                         .aux_coef = 0.3,
+                         .z_coef = 0.2};
+  const ModelConfig model{.vocab_size = 1, .hidden_size = 4, .init = {}, .layers = {}};
+  ParameterTable table;
+  Moe::declare(model, config, "f", table);
+  ParameterStore store(table, cpu_types(at::kDouble));
+  double phi = 2;
+  for (Parameter& p : store.parameters())
+    set_parameter(store, p.spec->name, fill(p.spec->shape, phi++));
+  const Tensor x = fill({2, 9, 4}, 1).set_requires_grad(true);
+  const Moe moe(config, store, "f");
+  const Tensor plain = plain_moe(store, x, config.top_k, config.renormalize);
+  EXPECT_LT((moe.forward(x, nullptr) - plain).abs().max().item<double>(), 1e-13);
+
+  const auto loss = [&] {
+    RouterStats stats;
+    const Tensor y = closed_form_loss(moe.forward(x, &stats));
+    return y + stats.aux_sums[0];
+  };
+  loss().backward();
+  const auto value = [&] { return loss().item<double>(); };
+  expect_gradient("x", value, x.detach(), x.grad());
+  for (const Parameter& p : store.parameters()) {
+    expect_gradient(p.spec->name, value, p.master.detach(), p.gradient);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Weights, MoeGradient, testing::Bool());
+
+TEST(Moe, AnExpertWithoutTokensHasZeroGradient) {
+  const MoeConfig config{.num_experts = 3, .top_k = 1, .intermediate_size = 2};
+  const ModelConfig model{.vocab_size = 1, .hidden_size = 2, .init = {.std = 0.5}, .layers = {}};
+  ParameterTable table;
+  Moe::declare(model, config, "f", table);
+  ParameterStore store(table, cpu_types(at::kDouble));
+  store.initialize(1);
+  set_parameter(store, "f.router.weight",
+                at::tensor({9., 9., 0., 0., -9., -9.}, at::kDouble).reshape({3, 2}));
+  const Tensor x = fill({1, 6, 2}, 0, 0.1, 1.0);  // positive: expert 0 takes every token
+  RouterStats stats;
+  Moe(config, store, "f").forward(x, &stats).sum().backward();
+  EXPECT_EQ(stats.expert_counts[0][0].item<int64_t>(), 6);
+  const Tensor& gradient = gradient_of(store, "f.experts.up.weight");
+  EXPECT_GT(gradient[0].abs().sum().item<double>(), 0.0);
+  EXPECT_EQ(gradient[1].abs().sum().item<double>(), 0.0);
+  EXPECT_EQ(gradient[2].abs().sum().item<double>(), 0.0);
+}
+
+class WholeModelGradient : public testing::TestWithParam<bool> {};
+
+TEST_P(WholeModelGradient, PassesCentralDifferencesOnPackedDocuments) {
+  const bool tied = GetParam();
+  ModelConfig config{.vocab_size = 11,
+                     .hidden_size = 6,
+                     .norm_eps = 1e-6,
+                     .tie_embeddings = tied,
+                     .init = {.std = 0.4},
+                     .layers = {}};
+  config.layers.push_back(
+      {MambaConfig{.inner_size = 12,
+                   .state_size = 3,
+                   .conv_kernel = 4,
+                   .dt_rank = 2,
+                   .proj_bias = true,
+                   .inner_norms = true},
+       MoeConfig{
+           .num_experts = 3, .top_k = 2, .intermediate_size = 5, .aux_coef = 0.1, .z_coef = 0.1}});
+  config.layers.push_back({AttentionConfig{.num_heads = 2,
+                                           .num_kv_heads = 1,
+                                           .head_dim = 4,
+                                           .bias = true,
+                                           .rope = {RopeType::kDefault, 100.0}},
+                           MlpConfig{.intermediate_size = 7, .bias = true}});
+  const ParameterTable table = parameter_table(config);
+  ParameterStore store(table, cpu_types(at::kDouble));
+  store.initialize(3);
+  // Wide router margins: a step of a central difference flips no choice.
+  set_parameter(store, "layers.0.feed_forward.router.weight", fill({3, 6}, 0.4, 3.0));
+  const CausalLM model(config, store);
+  const Documents documents = packed();
+  const Tensor tokens =
+      at::tensor({1, 5, 2, 10, 0, 7, 3, 4, 4, 9, 1, 2, 8, 6}, at::kLong).reshape({2, 7});
+  const Tensor targets =
+      at::tensor({5, 2, 10, 0, 7, -100, 4, 4, 9, 1, 2, 8, 6, 0}, at::kLong).reshape({2, 7});
+  const auto loss = [&] {
+    const LossTerms terms = model.loss(tokens, targets, documents);
+    return terms.nll_sum / 13.0 + terms.aux_sum / 2.0;
+  };
+  loss().backward();
+  for (const Parameter& p : store.parameters()) {
+    expect_gradient(
+        p.spec->name, [&] { return loss().item<double>(); }, p.master.detach(), p.gradient, 8);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Head, WholeModelGradient, testing::Bool(),
+                         [](const auto& info) { return info.param ? "tied" : "untied"; });
+
+}  // namespace
+}  // namespace weft
