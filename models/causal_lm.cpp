@@ -57,14 +57,16 @@ Tensor CausalLM::hidden(const Tensor& tokens, const Documents& documents,
   return rms_norm(x, final_norm_, config_.norm_eps);
 }
 
+Tensor CausalLM::head(const Tensor& hidden) const { return head_logits(hidden, head_); }
+
 Tensor CausalLM::logits(const Tensor& tokens, const Documents& documents) const {
-  return head_logits(hidden(tokens, documents, nullptr), head_);
+  return head(hidden(tokens, documents, nullptr));
 }
 
 LossTerms CausalLM::loss(const Tensor& tokens, const Tensor& targets,
                          const Documents& documents) const {
   RouterStats stats;
-  const Tensor logits = head_logits(hidden(tokens, documents, &stats), head_);
+  const Tensor logits = head(hidden(tokens, documents, &stats));
   LossTerms terms;
   terms.nll_sum = token_nll(logits, targets).to(at::kDouble).sum();
   terms.aux_sum = at::zeros({}, terms.nll_sum.options());

@@ -34,6 +34,8 @@ class CausalLM final {
 
   // tokens [Bz, T] int64 -> hidden states [Bz, T, d] after the final norm.
   Tensor hidden(const Tensor& tokens, const Documents& documents, RouterStats* stats) const;
+  // hidden [.., d] after the final norm -> logits [.., V] in fp32 (fp64).
+  Tensor head(const Tensor& hidden) const;
   // tokens [Bz, T] -> logits [Bz, T, V] in fp32 (fp64).
   Tensor logits(const Tensor& tokens, const Documents& documents) const;
   // targets [Bz, T] int64, negative where ignored.
