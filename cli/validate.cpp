@@ -1,0 +1,46 @@
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "cli/commands.h"
+#include "recipes/load.h"
+#include "recipes/plan.h"
+
+namespace weft {
+namespace {
+
+struct ValidateOptions {
+  std::string recipe;
+  std::vector<std::string> sets;
+};
+
+absl::StatusOr<int> run(const ValidateOptions& options) {
+  WEFT_ASSIGN_OR_RETURN(const LoadedRecipe loaded,
+                        load_recipe(options.recipe, options.sets, Purpose::kValidate));
+  std::fputs(describe_plan(loaded.recipe).c_str(), stdout);
+  for (const std::string& warning : loaded.warnings) {
+    std::fprintf(stderr, "warning: %s\n", warning.c_str());
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_validate(CLI::App& app, Context& context) {
+  auto options = std::make_shared<ValidateOptions>();
+  CLI::App* command =
+      app.add_subcommand("validate", "check a recipe and print its model and the memory it needs");
+  command->add_option("recipe", options->recipe, "the recipe, a YAML file")->required();
+  command
+      ->add_option("--set", options->sets,
+                   "KEY=VALUE over the recipe, such as stages.0.steps=50; repeatable")
+      ->take_all()
+      ->expected(1);
+  command->footer("example: weft validate configs/quickstart.yaml --set model.num_layers=12");
+  command->callback([options, &context] { context.run = [options] { return run(*options); }; });
+}
+
+}  // namespace weft
