@@ -7,8 +7,8 @@ namespace weft {
 
 inline constexpr int64_t kIgnoredTarget = -100;
 
-// Rows of one or more packed documents, on the CPU. A token attends, and a state-space layer carries
-// state, only inside its document of its row.
+// Rows of one or more packed documents, on the CPU. A token attends, and a state-space layer
+// carries state, only inside its document of its row.
 struct Batch {
   Tensor tokens;     // [Bz, T] int64
   Tensor targets;    // [Bz, T] int64, kIgnoredTarget where there is none

@@ -1,5 +1,6 @@
 #pragma once
-// Batches as a pure function of (seed, step). See loader.cpp's top comment for the order of data.
+// Batches as a pure function of (seed, step). sequence_order.cpp's top comment
+// describes the order of data, docs/data.md the whole.
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -8,7 +9,6 @@
 
 #include "base/schema.h"
 #include "base/status.h"
-
 #include "data/batch.h"
 #include "data/shards.h"
 #include "data/tokenizers/tokenizer.h"
@@ -19,9 +19,11 @@ struct SourceConfig {
   std::string path;
   double weight = 1.0;
   static void describe(auto& self, auto& schema) {
-    schema.field("path", self.path, required(not_empty()),
-                 "folder of .txt (a file = a document), a .txt file, or the prefix of a .bin/.idx pair");
-    schema.field("weight", self.weight, above(0), "share of the sequences, relative to the other sources");
+    schema.field(
+        "path", self.path, required(not_empty()),
+        "folder of .txt (a file = a document), a .txt file, or the prefix of a .bin/.idx pair");
+    schema.field("weight", self.weight, above(0),
+                 "share of the sequences, relative to the other sources");
   }
 };
 
@@ -29,7 +31,8 @@ struct ValidationSourceConfig {
   std::string name;
   std::string path;
   static void describe(auto& self, auto& schema) {
-    schema.field("name", self.name, required(not_empty()), "name of the metrics: validation.<name>.loss");
+    schema.field("name", self.name, required(not_empty()),
+                 "name of the metrics: validation.<name>.loss");
     schema.field("path", self.path, required(not_empty()), "as in sources");
   }
 };
@@ -45,27 +48,29 @@ struct DataConfig {
   }
 };
 
-// Checks that need more than one value: duplicate names, duplicate paths.
+// Checks that need more than one value: duplicate names and paths are errors, a validation source
+// that is trained on too is a warning.
 void validate(const DataConfig& config, Problems& problems);
 
 // One source of tokens, open and checked.
 struct DataSource {
-  std::string name;    // its path
+  std::string name;  // its path
   double weight = 1.0;
   TokenShards shards;
 };
 
-// Random access to the sequences of a stage: sequence `index` (0-based, any size: sources repeat with
-// a new order each epoch) as T tokens with targets, documents and positions.
+// Random access to the sequences of a stage: sequence `index` (0-based, any size: sources repeat
+// with a new order each epoch) as T tokens with targets, documents and positions.
 class SequenceOrder final {
  public:
-  // REQUIRES: at least one source with at least one token each; 1 <= sequence_length.
+  // `stage` is part of what the order depends on, with the seed and the source's place in the list.
+  // REQUIRES: at least one source, each with text; 1 <= sequence_length.
   SequenceOrder(std::vector<DataSource> sources, int64_t sequence_length, uint64_t seed,
                 std::string stage);
   ~SequenceOrder();
   SequenceOrder(SequenceOrder&&) noexcept;
 
-  // Rows first .. first + count - 1 as one Batch [count, T].
+  // Rows first .. first + count - 1 as one Batch [count, T], every target counted. Thread safe.
   Batch rows(int64_t first, int64_t count) const;
 
  private:
@@ -84,8 +89,8 @@ class Loader final {
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
-  // The micro-batches of the next step, in order; waits until they are ready. REQUIRES: called at
-  // most end_step - first_step times.
+  // The micro-batches of the next step, in order; waits until they are ready. What the thread threw
+  // is thrown here. REQUIRES: called at most end_step - first_step times.
   std::vector<Batch> next();
 
  private:

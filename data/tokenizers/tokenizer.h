@@ -19,7 +19,8 @@ constexpr auto enum_names(TokenizerKind) {
 struct TokenizerConfig {
   TokenizerKind kind = TokenizerKind::kBytes;
   static void describe(auto& self, auto& schema) {
-    schema.field("kind", self.kind, any(), "bytes: ids 0-255, 256 = end of document, vocabulary 257");
+    schema.field("kind", self.kind, any(),
+                 "bytes: ids 0-255, 256 = end of document, vocabulary 257");
   }
 };
 
@@ -32,6 +33,8 @@ class Tokenizer final {
   // Identifies the encoding in caches and checkpoints.
   std::string fingerprint() const { return "bytes-v1"; }
 
+  // The ids of the text's bytes, without an end-of-document id. A long text may be encoded in
+  // pieces: encode(a) followed by encode(b) is encode(ab).
   std::vector<int32_t> encode(std::string_view text) const;
   // Bytes of the ids in order; end_of_document gives nothing. REQUIRES: 0 <= id < vocab_size().
   std::string decode(std::span<const int32_t> ids) const;
