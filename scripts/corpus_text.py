@@ -27,19 +27,31 @@ BOILERPLATE_SECTIONS = {
         "TÁC GIẢ|BẢN QUYỀN|DỊCH|THÔNG BÁO LỖI"
     ).split("|")
 }
-# What a licence or copyright comment says, in code and in documents.
-LICENCE = re.compile(r"copyright|\blicen[cs]ed?\b|all rights reserved|©", re.IGNORECASE)
+# What the comment block of a licence says in code.
+LICENCE = re.compile(r"copyright|\blicen[cs]ed?\b|all rights reserved", re.IGNORECASE)
+# A statement of copyright, rather than talk about one, and the conditions that follow it.
+STATEMENT = re.compile(
+    r"(copyright|©|\(c\)) *(copyright|\(c\)|©|[12]\d\d\d|cnri)|redistributions? (of source|in binary)"
+    r"|copyright notice|permission (is|to) .*granted|provided .?as is",
+    re.IGNORECASE,
+)
+PAGE_EDGE = " " * 20  # what separates the fields of a manual page's header and footer
 
 
 def is_validation(name):
-    """About one document in 32, by the hash of its name, so that a changed package moves no other."""
-    return hashlib.sha256(name.encode()).digest()[0] % 32 == 0
+    """About one document in 20, by the hash of its name, so that a changed package moves no other."""
+    return hashlib.sha256(name.encode()).digest()[0] % 20 == 0
 
 
 def write_documents(documents, output, in_validation=is_validation):
-    """documents: {name: text}. Both parts must get at least one document."""
+    """documents: {name: text}. A text under two names is written once, under the first, or it could
+    stand in both parts. Both parts must get at least one document."""
     counts = {"train": 0, "valid": 0}
+    written = set()
     for name, text in sorted(documents.items()):
+        if text in written:
+            continue
+        written.add(text)
         part = "valid" if in_validation(name) else "train"
         path = output / part / f"{name}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,14 +103,18 @@ def render_manual_page(path):
 
 def clean_manual_page(text):
     """Without page header and footer, boilerplate sections, and spaces between Japanese letters."""
-    lines = text.strip("\n").split("\n")[1:-1]
+    if re.search(r"[\x00-\x08\x0b-\x1f\x7f]", text):  # struck over: nothing to be read here
+        return ""
+    lines = text.strip("\n").split("\n")
+    lines = lines[PAGE_EDGE in lines[0] : len(lines) - (PAGE_EDGE in lines[-1])]
     kept, skipping = [], False
     for line in lines:
         if line and not line[0].isspace():
             skipping = line.strip().casefold() in BOILERPLATE_SECTIONS
         if not skipping:
             kept.append(line.rstrip())
-    text = re.sub(r"\n{3,}", "\n\n", "\n".join(kept))
+    paragraphs = re.split(r"\n{2,}", "\n".join(kept))
+    text = "\n\n".join(p for p in paragraphs if not STATEMENT.search(p))
     japanese = "[\u3000-\u30ff\u4e00-\u9fff\uff00-\uffef]"
     return re.sub(f"(?<={japanese}) (?={japanese})", "", text)
 
@@ -160,12 +176,16 @@ def manpages(share):
 
 
 def strip_licence_comments(code):
-    """Drops every block of comment lines that speaks of copyright or licence."""
+    """Drops every block of comment lines that speaks of copyright or licence, the string that holds
+    a module's licence, and single lines of copyright elsewhere (they stand in docstrings)."""
 
     def keep_or_drop(block):
         return "" if LICENCE.search(block[0]) else block[0]
 
-    return re.sub(r"(?:^[ \t]*#.*\n)+", keep_or_drop, code, flags=re.MULTILINE)
+    code = re.sub(r"(?:^[ \t]*#.*\n)+", keep_or_drop, code, flags=re.MULTILINE)
+    code = re.sub(r'^__copyright__ = """.*?"""\n', "", code, flags=re.MULTILINE | re.DOTALL)
+    lines = code.splitlines(keepends=True)
+    return "".join(line for line in lines if '"""' in line or not STATEMENT.search(line))
 
 
 def python(library):
