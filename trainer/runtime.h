@@ -1,0 +1,20 @@
+#pragma once
+// What a recipe's `auto`s mean on this machine: device, number types, threads.
+#include "parallel/parameter_store.h"
+#include "recipes/recipe.h"
+
+namespace weft {
+
+struct Runtime {
+  StoreTypes types;  // masters, compute and device
+  int threads = 1;   // CPU threads of this process
+};
+
+// device auto: cuda if LibTorch sees a GPU. compute auto: bf16 where the device has units for it,
+// else fp32. Masters are fp64 with compute fp64, else fp32.
+Runtime resolve_runtime(const Recipe& recipe);
+
+// "cpu, bf16 over fp32 masters, 2 threads".
+std::string describe(const Runtime& runtime);
+
+}  // namespace weft

@@ -1,0 +1,30 @@
+#pragma once
+// One update: forward and backward of every micro-batch, gradients summed, the global norm,
+// clipping, the optimiser (spec/parallel.md 3.1). What to do about a bad update is
+// trainer/guard.h's.
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/batch.h"
+#include "models/causal_lm.h"
+#include "optim/optimizer.h"
+#include "parallel/parameter_store.h"
+
+namespace weft {
+
+struct StepResult {
+  double loss = 0;       // nats per target, over the whole step
+  double aux_loss = 0;   // weighted auxiliary losses, mean over the step's sequences
+  double grad_norm = 0;  // before clipping
+  int64_t targets = 0;
+  // Per MoE layer: the busiest expert's assignments over the mean (1 = balanced, E / k at worst).
+  std::vector<double> expert_load;
+};
+
+// Leaves the gradient of (sum of nll) / targets + (sum of aux) / sequences in `store`, clipped to
+// `clip_norm`. REQUIRES: gradients are clear. A step without targets has loss 0.
+StepResult compute_gradients(const CausalLM& model, ParameterStore& store,
+                             const std::vector<Batch>& micro_batches, double clip_norm);
+
+}  // namespace weft
