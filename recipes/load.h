@@ -1,6 +1,6 @@
 #pragma once
-// YAML to Recipe. Every problem is found before anything else happens, and all of them are reported at
-// once, each as "file:line:column: key.path: what is wrong and what is allowed".
+// YAML to Recipe. Every problem is found before anything else happens, and all of them are reported
+// at once, each as "file:line:column: key.path: what is wrong and what is allowed".
 //
 //   auto loaded = load_recipe("configs/quickstart.yaml", {"stages.0.steps=50"}, Purpose::kTrain);
 //   if (!loaded.ok()) { print(loaded.status()); return exit_status(loaded.status()); }
@@ -9,7 +9,6 @@
 
 #include "base/file.h"
 #include "base/status.h"
-
 #include "recipes/recipe.h"
 
 namespace weft {
@@ -22,9 +21,9 @@ struct LoadedRecipe {
   std::vector<std::string> warnings;  // "file:line:column: key: ..."
 };
 
-// Reads `path`, its `extends` chain and the `--set key.path=value` overrides (in this order), checks
-// and resolves. A file over 1 MiB, an alias bomb (more than 10,000 nodes after aliases) or a cycle in
-// `extends` is refused before its content is used.
+// Reads `path`, its `extends` chain and the `--set key.path=value` overrides (in this order),
+// checks and resolves. A file over 1 MiB, an alias bomb (more than 10,000 nodes after aliases) or a
+// cycle in `extends` is refused before its content is used.
 absl::StatusOr<LoadedRecipe> load_recipe(const fs::path& path, const std::vector<std::string>& sets,
                                          Purpose purpose);
 

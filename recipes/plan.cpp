@@ -1,0 +1,149 @@
+// Memory before launch (plan.h): plan_memory, available_memory.
+#include "recipes/plan.h"
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+
+#include <unistd.h>
+
+#include "models/causal_lm.h"
+
+namespace weft {
+namespace {
+
+// Bytes of one value in the compute type (x) and in the masters' type (m).
+struct Widths {
+  double x, m;
+};
+
+// The program with LibTorch loaded, its threads and the allocator's slack, measured on the CPU.
+constexpr double kProcessBytes = 400e6;
+// Tokens between two states that the selective scan keeps for its backward pass.
+constexpr double kScanChunk = 64;
+
+// What autograd keeps of one token, term by term as in the modules' forward (models/*.cpp); the
+// table of spec/parallel.md 17.3 with the tensors that a CPU run keeps besides: norms in the
+// masters' type, keys and values repeated for every query head.
+double norm_bytes(double d, Widths w) { return d * (w.m + 2 * w.x); }
+
+double mixer_bytes(const AttentionConfig& a, double, Widths w) {
+  const double query = static_cast<double>(a.num_heads * a.head_dim);
+  const double key = static_cast<double>(a.num_kv_heads * a.head_dim);
+  const double projected = w.x * (query + 2 * key);
+  const double rotated = a.rope.type == RopeType::kNone ? 0 : w.x * (query + key);
+  const double repeated = a.num_heads == a.num_kv_heads ? 0 : 2 * w.x * query;
+  const double log_sum_exp = w.m * static_cast<double>(a.num_heads);
+  return projected + rotated + repeated + 2 * w.x * query + log_sum_exp;
+}
+
+double mixer_bytes(const MambaConfig& c, double, Widths w) {
+  const double di = static_cast<double>(c.inner_size), n = static_cast<double>(c.state_size);
+  const double small = static_cast<double>(c.dt_rank) + 2 * n;
+  const double states = w.m * di * n / kScanChunk;
+  return 5 * w.x * di + w.x * small + (c.inner_norms ? norm_bytes(small, w) : 0) + states;
+}
+
+double feed_forward_bytes(std::monostate, double, Widths) { return 0; }
+double feed_forward_bytes(const MlpConfig& c, double, Widths w) {
+  return 4 * w.x * static_cast<double>(c.intermediate_size);
+}
+double feed_forward_bytes(const MoeConfig& c, double d, Widths w) {
+  const double k = static_cast<double>(c.top_k), f = static_cast<double>(c.intermediate_size);
+  return w.m * d + 4 * w.m * static_cast<double>(c.num_experts) +
+         k * (d * (w.x + w.m) + 4 * w.x * f);
+}
+
+// Elements of the weights that a joint product (models/linear.h) copies side by side and keeps.
+double joint_elements(const LayerConfig& layer, double d) {
+  double elements = 0;
+  if (const auto* a = std::get_if<AttentionConfig>(&layer.mixer)) {
+    elements = d * static_cast<double>((a->num_heads + 2 * a->num_kv_heads) * a->head_dim);
+  } else {
+    const auto& c = std::get<MambaConfig>(layer.mixer);
+    elements = static_cast<double>(c.inner_size) *
+               (2 * d + static_cast<double>(c.dt_rank + 2 * c.state_size));
+  }
+  if (const auto* c = std::get_if<MlpConfig>(&layer.feed_forward)) {
+    elements += 2 * d * static_cast<double>(c->intermediate_size);
+  }
+  return elements;
+}
+
+double layer_bytes(const LayerConfig& layer, double d, Widths w) {
+  const double mixer =
+      std::visit([&](const auto& part) { return mixer_bytes(part, d, w); }, layer.mixer);
+  const double rest = std::visit([&](const auto& part) { return feed_forward_bytes(part, d, w); },
+                                 layer.feed_forward);
+  const int norms = std::holds_alternative<std::monostate>(layer.feed_forward) ? 1 : 2;
+  return norms * norm_bytes(d, w) + mixer + rest;
+}
+
+int64_t to_bytes(double bytes) {
+  return bytes < 9e18 ? static_cast<int64_t>(bytes) : std::numeric_limits<int64_t>::max() / 8;
+}
+
+// The memory limit in a cgroup file; no limit if there is no such file or it says "max".
+int64_t limit_in(const std::string& path) {
+  int64_t limit = 0;
+  std::ifstream file(path);
+  return file >> limit && limit > 0 ? limit : std::numeric_limits<int64_t>::max();
+}
+
+// The smallest limit of this process's cgroup (version 2) and those around it.
+int64_t cgroup_limit() {
+  int64_t limit = std::min(limit_in("/sys/fs/cgroup/memory.max"),
+                           limit_in("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
+  std::ifstream file("/proc/self/cgroup");
+  for (std::string line; std::getline(file, line);) {
+    if (line.rfind("0::", 0) != 0) continue;
+    for (std::string at = line.substr(3); at.size() > 1; at.resize(at.rfind('/'))) {
+      limit = std::min(limit, limit_in("/sys/fs/cgroup" + at + "/memory.max"));
+    }
+  }
+  return limit;
+}
+
+}  // namespace
+
+MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes) {
+  const ModelConfig config = build_config(recipe.model);
+  const Widths w{static_cast<double>(compute_bytes),
+                 std::max(4.0, static_cast<double>(compute_bytes))};
+  double masters = 0, copies = 0;  // elements
+  const ParameterTable table = parameter_table(config);
+  for (const ParameterSpec& spec : table.rows()) {
+    const double elements = static_cast<double>(spec.numel());
+    masters += elements;
+    if (w.x != w.m && spec.compute == ComputeType::kRecipe) copies += elements;
+  }
+  double tokens = 0;
+  for (const StageConfig& stage : recipe.stages) {
+    tokens = std::max(tokens, static_cast<double>(*stage.micro_batch_tokens));
+  }
+  const double d = static_cast<double>(config.hidden_size);
+  const double vocabulary = static_cast<double>(config.vocab_size);
+  double kept = norm_bytes(d, w), largest = 0, joint = 0;
+  for (const LayerConfig& layer : config.layers) {
+    const double bytes = layer_bytes(layer, d, w);
+    kept += bytes;
+    largest = std::max(largest, bytes);
+    joint += w.x * joint_elements(layer, d);
+  }
+  // Logits in the compute type where it is narrower, in the masters' type, their log-softmax, and
+  // the gradients of all.
+  const double logits = vocabulary * (3 * w.m + (w.x == w.m ? 0 : 2 * w.x));
+  return {.parameters = to_bytes(w.m * masters + w.x * copies),
+          .gradients = to_bytes(w.m * masters + w.x * copies),
+          .optimizer = to_bytes(2 * w.m * masters),
+          .activations = to_bytes(tokens * kept + joint),
+          .working = to_bytes(tokens * (logits + largest) + kProcessBytes)};
+}
+
+int64_t available_memory() {
+  const int64_t physical =
+      static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<int64_t>(sysconf(_SC_PAGE_SIZE));
+  return std::min(physical, cgroup_limit());
+}
+
+}  // namespace weft

@@ -10,7 +10,7 @@ namespace weft {
 
 // Bytes of training on one rank.
 struct MemoryPlan {
-  int64_t parameters = 0;   // masters and compute copies
+  int64_t parameters = 0;  // masters and compute copies
   int64_t gradients = 0;
   int64_t optimizer = 0;    // moments
   int64_t activations = 0;  // kept for the backward pass of one micro-batch
@@ -18,7 +18,8 @@ struct MemoryPlan {
   int64_t total() const { return parameters + gradients + optimizer + activations + working; }
 };
 
-// `compute_bytes`: of one value in the compute type (2, 4 or 8). REQUIRES: a recipe without problems.
+// `compute_bytes`: of one value in the compute type (2, 4 or 8). REQUIRES: a recipe without
+// problems.
 MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes);
 
 // Memory that this process may use: the smaller of physical memory and the cgroup's limit.

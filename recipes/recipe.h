@@ -1,6 +1,7 @@
 #pragma once
-// A recipe as structs: everything that describes a run. Read first in this folder; then load.h (YAML to
-// Recipe), validate.h (checks between structs), plan.h (parameters, FLOPs and memory before launch).
+// A recipe as structs: everything that describes a run. Read first in this folder; then load.h
+// (YAML to Recipe), validate.h (checks between structs), plan.h (parameters, FLOPs and memory
+// before launch).
 //
 // Only the trainer's own structs stand here; the others are next to their users.
 #include <cstdint>
@@ -8,7 +9,6 @@
 #include <vector>
 
 #include "base/schema.h"
-
 #include "data/loader.h"
 #include "models/families.h"
 #include "optim/optimizer.h"
@@ -40,10 +40,12 @@ struct StageConfig {
     schema.field("steps", self.steps, required(within(1, 1e12)), "updates of this stage");
     schema.field("sequence_length", self.sequence_length, required(within(1, 1 << 30)),
                  "tokens of a sequence");
-    schema.field("batch_tokens", self.batch_tokens, required(within(1, 1e12)),
-                 "tokens of an update, over all ranks and micro-batches; a multiple of sequence_length");
-    schema.field("micro_batch_tokens", self.micro_batch_tokens, within(1, 1e12),
-                 "tokens of one forward pass of a rank; a multiple of sequence_length; auto: up to 8192");
+    schema.field(
+        "batch_tokens", self.batch_tokens, required(within(1, 1e12)),
+        "tokens of an update, over all ranks and micro-batches; a multiple of sequence_length");
+    schema.field(
+        "micro_batch_tokens", self.micro_batch_tokens, within(1, 1e12),
+        "tokens of one forward pass of a rank; a multiple of sequence_length; auto: up to 8192");
     schema.field("data", self.data, required(), "what is trained on and evaluated");
     schema.field("schedule", self.schedule, any(), "learning rate over the stage");
   }
@@ -52,9 +54,10 @@ struct StageConfig {
 struct PrecisionConfig {
   ComputeKind compute = ComputeKind::kAuto;
   static void describe(auto& self, auto& schema) {
-    schema.field("compute", self.compute, any(),
-                 "type of matrix products and activations; auto: bf16 where the machine has units for "
-                 "it, else fp32; fp64 is for exactness tests");
+    schema.field(
+        "compute", self.compute, any(),
+        "type of matrix products and activations; auto: bf16 where the machine has units for "
+        "it, else fp32; fp64 is for exactness tests");
   }
 };
 
@@ -64,7 +67,8 @@ struct ValidationConfig {
   static void describe(auto& self, auto& schema) {
     schema.field("every_steps", self.every_steps, within(0, 1e12),
                  "updates between evaluations; the last update is always evaluated; 0: only that");
-    schema.field("max_tokens", self.max_tokens, within(1, 1e15), "tokens of each source to evaluate");
+    schema.field("max_tokens", self.max_tokens, within(1, 1e15),
+                 "tokens of each source to evaluate");
   }
 };
 
@@ -75,8 +79,9 @@ struct GuardConfig {
   static void describe(auto& self, auto& schema) {
     schema.field("skip_nonfinite", self.skip_nonfinite, any(),
                  "skip an update whose loss or gradient norm is not finite; false: stop at once");
-    schema.field("spike_factor", self.spike_factor, at_least(0),
-                 "skip an update whose gradient norm is over this many times its running mean; 0: never");
+    schema.field(
+        "spike_factor", self.spike_factor, at_least(0),
+        "skip an update whose gradient norm is over this many times its running mean; 0: never");
     schema.field("stop_after", self.stop_after, within(1, 1e9),
                  "stop the run after this many skipped updates in a row");
   }
@@ -99,7 +104,8 @@ struct LoggingConfig {
   int64_t every_steps = 10;
   bool tensorboard = true;
   static void describe(auto& self, auto& schema) {
-    schema.field("every_steps", self.every_steps, within(1, 1e12), "updates between lines of metrics");
+    schema.field("every_steps", self.every_steps, within(1, 1e12),
+                 "updates between lines of metrics");
     schema.field("tensorboard", self.tensorboard, any(), "write TensorBoard event files too");
   }
 };
@@ -119,13 +125,16 @@ struct Recipe {
   LoggingConfig logging;
 
   static void describe(auto& self, auto& schema) {
-    schema.field("name", self.name, required(not_empty()), "name of the run; its directory is runs/<name>");
-    schema.field("seed", self.seed, within(0, 9e15), "every random number of the run derives from it");
+    schema.field("name", self.name, required(not_empty()),
+                 "name of the run; its directory is runs/<name>");
+    schema.field("seed", self.seed, within(0, 9e15),
+                 "every random number of the run derives from it");
     schema.field("device", self.device, any(), "where tensors live; auto: cuda if there is a GPU");
     schema.field("threads", self.threads, within(1, 4096), "CPU threads; auto: one a core");
     schema.field("model", self.model, required(), "the architecture");
-    schema.field("stages", self.stages, required(not_empty()),
-                 "parts of the run, one after the other; each may change data, lengths and schedule");
+    schema.field(
+        "stages", self.stages, required(not_empty()),
+        "parts of the run, one after the other; each may change data, lengths and schedule");
     schema.field("optim", self.optim, any(), "the optimiser");
     schema.field("precision", self.precision, any(), "number types");
     schema.field("validation", self.validation, any(), "evaluation while training");

@@ -1,0 +1,90 @@
+#include "recipes/environment.h"
+
+#include "absl/strings/str_format.h"
+#include <ATen/Context.h>
+
+#include "base/cpu_features.h"
+#include "data/shards.h"
+#include "recipes/plan.h"
+
+namespace weft {
+namespace {
+
+bool runs_on_cuda(const Recipe& recipe) {
+  return recipe.device == DeviceKind::kCuda ||
+         (recipe.device == DeviceKind::kAuto && at::hasCUDA());
+}
+
+using Report = void (*)(Problems&, const char* key, std::string message);
+
+void as_error(Problems& problems, const char* key, std::string message) {
+  problems.add(key, std::move(message));
+}
+void as_warning(Problems& problems, const char* key, std::string message) {
+  problems.warn(key, std::move(message));
+}
+
+void check_files(const DataConfig& data, Report report, Problems& problems) {
+  const auto check = [&](const char* list, size_t i, const std::string& path) {
+    if (path.empty()) return;
+    const std::string refused = check_source(path);
+    if (refused.empty()) return;
+    const auto scope = problems.enter(list, i);
+    report(problems, "path", refused);
+  };
+  for (size_t i = 0; i < data.sources.size(); ++i) check("sources", i, data.sources[i].path);
+  for (size_t i = 0; i < data.validation.size(); ++i) {
+    check("validation", i, data.validation[i].path);
+  }
+}
+
+Report report_for(Purpose purpose) { return purpose == Purpose::kTrain ? as_error : as_warning; }
+
+}  // namespace
+
+int compute_bytes(const Recipe& recipe) {
+  switch (recipe.precision.compute) {
+    case ComputeKind::kFp64:
+      return 8;
+    case ComputeKind::kFp32:
+      return 4;
+    case ComputeKind::kBf16:
+      return 2;
+    case ComputeKind::kAuto:
+      break;
+  }
+  return runs_on_cuda(recipe) || has_bf16_units() ? 2 : 4;
+}
+
+void check_environment(const Recipe& recipe, Purpose purpose, Problems& problems) {
+  for (size_t i = 0; i < recipe.stages.size(); ++i) {
+    const auto scope = problems.enter("stages", i);
+    const auto data = problems.enter("data");
+    check_files(recipe.stages[i].data, report_for(purpose), problems);
+  }
+  if (recipe.device == DeviceKind::kCuda && !at::hasCUDA()) {
+    problems.add("device",
+                 "is cuda, but there is no GPU that this program can use; cpu or auto would run");
+  }
+  if (recipe.precision.compute == ComputeKind::kBf16 && !runs_on_cuda(recipe) &&
+      !has_bf16_units()) {
+    problems.add(
+        "precision.compute",
+        "is bf16, but this processor has no units for it (AVX-512 BF16 or AMX) and would be many "
+        "times slower than with fp32; use fp32 or auto");
+  }
+}
+
+void check_memory(const Recipe& recipe, Purpose purpose, Problems& problems) {
+  if (runs_on_cuda(recipe)) return;
+  constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
+  const double needed = static_cast<double>(plan_memory(recipe, compute_bytes(recipe)).total());
+  const double available = static_cast<double>(available_memory());
+  if (needed <= available) return;
+  report_for(purpose)(
+      problems, "model",
+      absl::StrFormat("training needs %.1f GiB of memory, this machine has %.1f GiB", needed / kGiB,
+                      available / kGiB));
+}
+
+}  // namespace weft

@@ -1,0 +1,21 @@
+#pragma once
+// What a recipe asks of the machine it runs on: files, a device, number types, memory.
+#include "base/schema.h"
+#include "recipes/load.h"
+#include "recipes/recipe.h"
+
+namespace weft {
+
+// Adds what this machine lacks: data that is not there (a warning where the recipe is only
+// validated), the device, units for the number type. Works on any recipe; an empty path is not
+// looked for.
+void check_environment(const Recipe& recipe, Purpose purpose, Problems& problems);
+
+// Adds a problem if training needs more memory than there is: an error, or a warning where the
+// recipe is only validated. Looks at runs on the CPU alone. REQUIRES: a recipe without problems.
+void check_memory(const Recipe& recipe, Purpose purpose, Problems& problems);
+
+// Bytes of one value in the compute type that this recipe uses on this machine: 2, 4 or 8.
+int compute_bytes(const Recipe& recipe);
+
+}  // namespace weft

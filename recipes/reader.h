@@ -1,0 +1,122 @@
+#pragma once
+// The visitor that fills config structs from a YAML tree. It finds every problem of a single value:
+// an unknown or missing key, a wrong type, a value out of range.
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "recipes/complaints.h"
+#include "recipes/scalar.h"
+#include "recipes/yaml_tree.h"
+
+namespace weft {
+
+// What reading a whole recipe leaves behind.
+struct ReadLog {
+  Complaints complaints;
+  PlaceMap places;
+};
+
+// Reads `node` into `value`, a described struct; `path` is "" for the recipe itself, else ends in
+// ".".
+template <Described T>
+void read_map(const YamlNode& node, const std::string& path, T& value, ReadLog& log);
+
+// One map of the recipe while its struct is described.
+class MapReader {
+ public:
+  MapReader(const YamlNode& map, std::string path, ReadLog& log)
+      : map_(map), path_(std::move(path)), log_(log) {}
+
+  template <class T>
+  void field(const char* name, T& value, const Check& check, const char*) {
+    if (!unmet_.empty()) {
+      inapplicable_.emplace_back(name, unmet_);
+      return;
+    }
+    known_.emplace_back(name);
+    const YamlEntry* entry = map_.find(name);
+    const std::string path = path_ + name;
+    if (entry == nullptr) {
+      if (check.required)
+        log_.complaints.add(map_.place, path, "is missing, needs " + needed<T>(check));
+      return;
+    }
+    log_.places.set(path, entry->value.place);
+    read_value(entry->value, path, check, value);
+  }
+
+  template <class F>
+  void when(bool applies, const char* condition, F&& fields) {
+    const std::string outer = unmet_;
+    if ((!applies || doubtful_) && unmet_.empty()) unmet_ = condition;
+    fields();
+    unmet_ = outer;
+  }
+
+  // Complains of the keys that no field asked for.
+  void finish();
+
+ private:
+  template <class T>
+  static std::string needed(const Check& check) {
+    const std::string allowed = check.words();
+    const bool numeric = std::is_same_v<T, int64_t> || std::is_same_v<T, double>;
+    return type_words<T>() + (numeric && !allowed.empty() ? " " + allowed : "");
+  }
+
+  template <class T>
+  void read_value(const YamlNode& node, const std::string& path, const Check& check, T& value) {
+    if constexpr (Described<T>) {
+      read_map(node, path + ".", value, log_);
+    } else if constexpr (IsList<T>::value) {
+      read_list(node, path, check, value);
+    } else {
+      const std::string problem = read_scalar(node, check, value);
+      if (NamedEnum<T> && !problem.empty()) doubtful_ = true;
+      complain(node, path, problem);
+    }
+  }
+
+  template <class T>
+  void read_list(const YamlNode& node, const std::string& path, const Check& check,
+                 std::vector<T>& value) {
+    if (node.kind != YamlNode::Kind::kList) {
+      complain(node, path, found_words(node) + ", must be " + type_words<std::vector<T>>());
+      return;
+    }
+    complain(node, path, check.refuse_size(node.items.size()));
+    value.assign(node.items.size(), T{});
+    for (size_t i = 0; i < node.items.size(); ++i) {
+      const std::string item = path + "." + std::to_string(i);
+      log_.places.set(item, node.items[i].place);
+      read_value(node.items[i], item, check, value[i]);
+    }
+  }
+
+  void complain(const YamlNode& node, const std::string& path, const std::string& problem) {
+    if (!problem.empty()) log_.complaints.add(node.place, path, problem);
+  }
+
+  const YamlNode& map_;
+  const std::string path_;
+  ReadLog& log_;
+  std::vector<std::string> known_;
+  std::vector<std::pair<std::string, std::string>> inapplicable_;  // key, condition that it needs
+  bool doubtful_ = false;  // a word that conditions depend on could not be read
+  std::string unmet_;      // the condition that does not hold where we are, or ""
+};
+
+template <Described T>
+void read_map(const YamlNode& node, const std::string& path, T& value, ReadLog& log) {
+  if (node.kind != YamlNode::Kind::kMap) {
+    const std::string name = path.empty() ? "" : path.substr(0, path.size() - 1);
+    log.complaints.add(node.place, name, found_words(node) + ", must be a map");
+    return;
+  }
+  MapReader reader(node, path, log);
+  T::describe(value, reader);
+  reader.finish();
+}
+
+}  // namespace weft
