@@ -29,13 +29,14 @@ class EvaluationOrder final {
                   int64_t max_tokens = kAll);
 
   int64_t num_rows() const { return first_rows_.back(); }
-  // Over all rows: targets that are scored, and those of them that are not end-of-document.
+  // Targets that are scored, over all rows.
   int64_t num_targets() const { return num_targets_; }
-  int64_t num_text_bytes() const { return num_text_bytes_; }
 
   // Rows first .. first + count - 1 as one Batch [count, T]. A short tail is padded with token 0
   // and kIgnoredTarget, as part of the row's last document. REQUIRES: within [0, num_rows()).
   Batch rows(int64_t first, int64_t count) const;
+  // Of a batch's scored targets, how many are text: with the tokenizer `bytes`, bytes of it.
+  int64_t text_bytes(const Batch& batch) const;
 
  private:
   // Of a row of a document: begin of its window, and of what it scores.
@@ -46,7 +47,6 @@ class EvaluationOrder final {
     int64_t end;
   };
   Window window(int64_t row) const;
-  int64_t count_text() const;
 
   const TokenShards& shards_;
   int64_t sequence_length_;
@@ -54,7 +54,6 @@ class EvaluationOrder final {
   std::vector<int64_t> targets_;     // [documents] targets that are scored
   std::vector<int64_t> first_rows_;  // [documents + 1]
   int64_t num_targets_ = 0;
-  int64_t num_text_bytes_ = 0;
 };
 
 }  // namespace weft

@@ -90,8 +90,8 @@ using DataProgress = std::function<void(const std::string& source, int64_t done,
 // The shards of `path`: a .bin/.idx prefix is opened as it is; a folder of .txt files (sorted by
 // name, subfolders included) or one .txt file is tokenized into `cache` on first use, under a name
 // made from the tokenizer and a hash of names and contents. Each file is a document; empty files
-// are skipped; no text at all is an error. A cached pair that is damaged is made again. Several
-// processes may ask for the same text: one tokenizes, the others wait. `progress` may be empty.
+// are skipped; no text at all is an error. A cached pair that is damaged is made again. Processes
+// that ask for the same text at once do not disturb each other. `progress` may be empty.
 absl::StatusOr<TokenShards> open_source(const fs::path& path, const Tokenizer& tokenizer,
                                         int64_t vocab_size, const fs::path& cache,
                                         const DataProgress& progress);
