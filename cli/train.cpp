@@ -29,7 +29,8 @@ absl::Status check_single_process() {
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"}) {
     const char* value = std::getenv(name);
     if (value != nullptr && std::atoi(value) > 1) {
-      return bad_input(name, "=", value, ": this version trains on one process; start it without mpirun");
+      return bad_input(name, "=", value,
+                       ": this version trains on one process; start it without mpirun");
     }
   }
   return absl::OkStatus();
@@ -43,11 +44,11 @@ absl::StatusOr<int> run(const TrainArguments& arguments) {
   for (const std::string& warning : loaded.warnings) log.warning(warning);
   const fs::path run_dir = arguments.run_dir.empty() ? fs::path("runs") / loaded.recipe.name
                                                      : fs::path(arguments.run_dir);
-  WEFT_ASSIGN_OR_RETURN(const TrainEnd end, train(loaded.recipe,
-                                                  {.run_dir = run_dir,
-                                                   .restart = arguments.restart,
-                                                   .stop_after = arguments.stop_after},
-                                                  log));
+  WEFT_ASSIGN_OR_RETURN(
+      const TrainEnd end,
+      train(loaded.recipe,
+            {.run_dir = run_dir, .restart = arguments.restart, .stop_after = arguments.stop_after},
+            log));
   return end == TrainEnd::kFinished ? 0 : kStoppedOnRequest;
 }
 
@@ -55,15 +56,16 @@ absl::StatusOr<int> run(const TrainArguments& arguments) {
 
 void add_train(CLI::App& app, Context& context) {
   auto arguments = std::make_shared<TrainArguments>();
-  CLI::App* command = app.add_subcommand(
-      "train", "train as a recipe says, or go on with a run that was stopped");
+  CLI::App* command =
+      app.add_subcommand("train", "train as a recipe says, or go on with a run that was stopped");
   command->add_option("recipe", arguments->recipe, "the recipe, a YAML file")->required();
   command
       ->add_option("--set", arguments->sets,
                    "KEY=VALUE over the recipe, such as stages.0.steps=50; repeatable")
       ->take_all()
       ->expected(1);
-  command->add_option("--run-dir", arguments->run_dir, "where the run is kept; default: runs/<name>");
+  command->add_option("--run-dir", arguments->run_dir,
+                      "where the run is kept; default: runs/<name>");
   command
       ->add_option("--stop-after", arguments->stop_after,
                    "stop cleanly once this many updates are done; the schedule stays as it is")
@@ -72,9 +74,11 @@ void add_train(CLI::App& app, Context& context) {
                     "begin anew; what is in the run directory is moved aside, not deleted");
   command->footer(
       "example: weft train configs/quickstart.yaml --set stages.0.steps=50\n"
-      "The same command goes on with a run that was stopped. Exit status: 0 finished, 1 failed, 2 bad\n"
+      "The same command goes on with a run that was stopped. Exit status: 0 finished, 1 failed, 2 "
+      "bad\n"
       "input, 3 stopped on request (Ctrl-C or --stop-after) with a checkpoint written.");
-  command->callback([arguments, &context] { context.run = [arguments] { return run(*arguments); }; });
+  command->callback(
+      [arguments, &context] { context.run = [arguments] { return run(*arguments); }; });
 }
 
 }  // namespace weft

@@ -5,6 +5,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/tensor.h>
 
+#include "base/check.h"
 #include "base/random.h"
 
 namespace weft {

@@ -1,0 +1,264 @@
+#include "trainer/loop.h"
+
+#include <memory>
+
+#include <ATen/Parallel.h>
+
+#include "models/causal_lm.h"
+#include "optim/optimizer.h"
+#include "recipes/load.h"
+#include "trainer/checkpoint.h"
+#include "trainer/evaluate.h"
+#include "trainer/guard.h"
+#include "trainer/plan_steps.h"
+#include "trainer/run_data.h"
+#include "trainer/run_directory.h"
+#include "trainer/run_metrics.h"
+#include "trainer/runtime.h"
+#include "trainer/signals.h"
+#include "trainer/step.h"
+
+namespace weft {
+namespace {
+
+std::string tokenizer_json(const TokenizerConfig& config) {
+  return internal::join_parts("{\"kind\": \"", name_of(config.kind), "\"}\n");
+}
+
+// Everything that a run holds while it trains.
+class Run final {
+ public:
+  Run(const Recipe& recipe, const TrainOptions& options, Runtime runtime,
+      std::vector<StageData> data, RunDirectory directory, Log& log)
+      : recipe_(recipe),
+        options_(options),
+        runtime_(runtime),
+        data_(std::move(data)),
+        directory_(std::move(directory)),
+        log_(log),
+        config_(build_config(recipe.model)),
+        table_(parameter_table(config_)),
+        store_(table_, runtime.types),
+        optimizer_(recipe.optim, store_),
+        model_(config_, store_) {}
+
+  // Parameters, moments and state from the newest valid checkpoint, or fresh ones.
+  absl::Status restore_or_initialize();
+  absl::StatusOr<TrainEnd> loop();
+
+ private:
+  absl::Status restore(const Checkpoint& checkpoint);
+  absl::Status check_same_run(const Recipe& stored, int64_t step) const;
+  absl::Status prepare_directory();
+  absl::Status update(const StepPlace& place, RunMetrics& metrics);
+  absl::Status after_update(RunMetrics& metrics, bool stopping);
+  absl::Status evaluate_all(RunMetrics& metrics);
+  absl::Status save();
+  void open_loader(const StepPlace& place);
+  bool is_due(int64_t every) const { return every > 0 && state_.step % every == 0; }
+
+  const Recipe& recipe_;
+  const TrainOptions& options_;
+  Runtime runtime_;
+  std::vector<StageData> data_;
+  RunDirectory directory_;
+  Log& log_;
+  ModelConfig config_;
+  ParameterTable table_;
+  ParameterStore store_;
+  Optimizer optimizer_;
+  CausalLM model_;
+  TrainingState state_;
+  std::unique_ptr<Loader> loader_;
+  size_t loader_stage_ = 0;
+  int64_t saved_step_ = -1;
+};
+
+absl::Status Run::check_same_run(const Recipe& stored, int64_t step) const {
+  std::vector<std::string> changes = differences(stored, recipe_);
+  const int64_t total = total_steps(recipe_);
+  if (step > total) {
+    changes.push_back(
+        internal::join_parts("the run has done ", step, " updates, the recipe has ", total));
+  } else if (step > 0 && stored.stages.size() == recipe_.stages.size() &&
+             !(locate(stored, step - 1) == locate(recipe_, step - 1))) {
+    changes.push_back("stages that the run has finished have another number of steps");
+  }
+  if (changes.empty()) return absl::OkStatus();
+  std::string text =
+      internal::join_parts(directory_.path().string(),
+                           " holds a run of another recipe; give another --run-dir, or --restart "
+                           "to begin anew. Differences:");
+  for (const std::string& change : changes) text += "\n  " + change;
+  return bad_input(text);
+}
+
+absl::Status Run::restore(const Checkpoint& checkpoint) {
+  WEFT_ASSIGN_OR_RETURN(const std::string text, checkpoint.store.text(kRecipeFile));
+  WEFT_ASSIGN_OR_RETURN(const Recipe stored, parse_recipe(text, "the checkpoint's recipe"));
+  state_ = checkpoint.state;
+  WEFT_RETURN_IF_ERROR(check_same_run(stored, state_.step));
+  for (Parameter& p : store_.parameters()) {
+    WEFT_RETURN_IF_ERROR(checkpoint.store.read(p.spec->name, p.master));
+  }
+  for (const NamedTensor& moment : optimizer_.state()) {
+    WEFT_RETURN_IF_ERROR(checkpoint.store.read(moment.name, moment.tensor));
+  }
+  store_.refresh_compute();
+  saved_step_ = state_.step;
+  log_.info("resuming from ", checkpoint.store.folder().string(), " after ", state_.step,
+            " updates");
+  if (state_.threads != runtime_.threads) {
+    log_.warning("the run used ", state_.threads, " threads and goes on with ", runtime_.threads,
+                 ": numbers may differ in their last bits");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Run::restore_or_initialize() {
+  WEFT_ASSIGN_OR_RETURN(const std::optional<Checkpoint> latest,
+                        directory_.checkpoints().find_latest(log_));
+  if (latest.has_value()) {
+    WEFT_RETURN_IF_ERROR(restore(*latest));
+  } else {
+    store_.initialize(static_cast<uint64_t>(recipe_.seed));
+  }
+  state_.threads = runtime_.threads;
+  return prepare_directory();
+}
+
+// What must hold before the first update, and the files that describe the run.
+absl::Status Run::prepare_directory() {
+  const int64_t bytes =
+      3 * table_.numel() * static_cast<int64_t>(c10::elementSize(runtime_.types.master));
+  WEFT_RETURN_IF_ERROR(directory_.checkpoints().preflight(bytes, recipe_.checkpoint.keep));
+  WEFT_RETURN_IF_ERROR(directory_.write_recipe(write_recipe(recipe_)));
+  return directory_.cut_metrics(state_.step);
+}
+
+void Run::open_loader(const StepPlace& place) {
+  const StageConfig& stage = recipe_.stages[place.stage];
+  loader_ = std::make_unique<Loader>(
+      SequenceOrder(std::move(data_[place.stage].sources), stage.sequence_length,
+                    static_cast<uint64_t>(recipe_.seed), stage.name),
+      stage.batch_tokens / stage.sequence_length, *stage.micro_batch_tokens / stage.sequence_length,
+      place.step, stage.steps);
+  loader_stage_ = place.stage;
+}
+
+absl::Status Run::update(const StepPlace& place, RunMetrics& metrics) {
+  const StageConfig& stage = recipe_.stages[place.stage];
+  if (!loader_ || loader_stage_ != place.stage) open_loader(place);
+  const std::vector<Batch> batches = loader_->next();
+  const StepResult result = compute_gradients(model_, store_, batches, recipe_.optim.clip_norm);
+  const double lr = learning_rate(stage.schedule, place.step, stage.steps);
+  const Verdict verdict = judge(recipe_.guard, result.loss, result.grad_norm, state_);
+  if (verdict == Verdict::kUpdate) {
+    optimizer_.update(state_.step, lr);
+    store_.refresh_compute();
+  } else {
+    log_.warning("update ", state_.step + 1, " skipped: loss ", result.loss, ", gradient norm ",
+                 result.grad_norm, " (running mean ", state_.grad_norm_mean, ")");
+  }
+  store_.clear_gradients();
+  ++state_.step;
+  state_.tokens += stage.batch_tokens;
+  WEFT_RETURN_IF_ERROR(metrics.step(state_, result, lr, stage));
+  if (verdict != Verdict::kStop) return absl::OkStatus();
+  return run_failure(
+      "stopped after ", state_.skipped_in_a_row,
+      " skipped updates in a row (guard.stop_after): the loss or gradient norm is not "
+      "finite or far too large; the last good checkpoint is update ",
+      saved_step_);
+}
+
+absl::Status Run::evaluate_all(RunMetrics& metrics) {
+  const StepPlace place = locate(recipe_, std::max<int64_t>(0, state_.step - 1));
+  const StageConfig& stage = recipe_.stages[place.stage];
+  for (const ValidationData& source : data_[place.stage].validation) {
+    const EvaluationOptions options{.sequence_length = stage.sequence_length,
+                                    .max_tokens = recipe_.validation.max_tokens,
+                                    .rows = *stage.micro_batch_tokens / stage.sequence_length,
+                                    .device = runtime_.types.device,
+                                    .progress = [&](int64_t done, int64_t total) {
+                                      metrics.validation_progress(source.name, done, total);
+                                      return true;
+                                    }};
+    WEFT_RETURN_IF_ERROR(
+        metrics.validation(state_, source.name, evaluate(model_, source.shards, options)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Run::save() {
+  CheckpointContents contents{.state = state_,
+                              .recipe = write_recipe(recipe_),
+                              .model = write_model(recipe_.model),
+                              .tokenizer = tokenizer_json(recipe_.stages[0].data.tokenizer),
+                              .parameters = {},
+                              .optimizer = optimizer_.state()};
+  for (const Parameter& p : store_.parameters()) {
+    contents.parameters.push_back({p.spec->name, p.master.detach()});
+  }
+  WEFT_RETURN_IF_ERROR(directory_.checkpoints().save(
+      contents, {recipe_.checkpoint.keep, recipe_.checkpoint.keep_every}));
+  saved_step_ = state_.step;
+  return absl::OkStatus();
+}
+
+absl::Status Run::after_update(RunMetrics& metrics, bool stopping) {
+  const bool last = state_.step == total_steps(recipe_);
+  if (last || is_due(recipe_.validation.every_steps)) {
+    WEFT_RETURN_IF_ERROR(evaluate_all(metrics));
+  }
+  if (last || stopping || is_due(recipe_.checkpoint.every_steps)) {
+    WEFT_RETURN_IF_ERROR(save());
+  }
+  metrics.pause();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<TrainEnd> Run::loop() {
+  const int64_t total = total_steps(recipe_);
+  if (state_.step == total) {
+    log_.info("finished: all ", total, " updates are done; ", directory_.path().string());
+    return TrainEnd::kFinished;
+  }
+  const StopSignals signals;
+  WEFT_ASSIGN_OR_RETURN(RunMetrics metrics, RunMetrics::open(recipe_, config_, runtime_,
+                                                             directory_, state_, log_));
+  bool stopping = options_.stop_after.has_value() && *options_.stop_after <= state_.step;
+  while (state_.step < total && !stopping) {
+    WEFT_RETURN_IF_ERROR(update(locate(recipe_, state_.step), metrics));
+    stopping = signals.requested() ||
+               (options_.stop_after.has_value() && *options_.stop_after <= state_.step);
+    WEFT_RETURN_IF_ERROR(after_update(metrics, stopping));
+  }
+  if (state_.step == total) {
+    log_.info("finished ", total, " updates; ", directory_.path().string());
+    return TrainEnd::kFinished;
+  }
+  if (saved_step_ != state_.step) WEFT_RETURN_IF_ERROR(save());
+  log_.info("stopped after ", state_.step, " of ", total, " updates; the same command goes on");
+  return TrainEnd::kStopped;
+}
+
+}  // namespace
+
+absl::StatusOr<TrainEnd> train(const Recipe& recipe, const TrainOptions& options, Log& log) {
+  const Runtime runtime = resolve_runtime(recipe);
+  at::set_num_threads(runtime.threads);
+  WEFT_ASSIGN_OR_RETURN(std::vector<StageData> data, open_data(recipe, cache_folder(), log));
+  WEFT_ASSIGN_OR_RETURN(RunDirectory directory,
+                        RunDirectory::open(options.run_dir, options.restart ? OnRestart::kSetAside
+                                                                            : OnRestart::kResume));
+  if (!log.attach(directory.log_file().string())) {
+    return bad_input(directory.log_file().string(), ": cannot be written");
+  }
+  log.info(recipe.name, ": ", describe(runtime), ", ", directory.path().string());
+  Run run(recipe, options, runtime, std::move(data), std::move(directory), log);
+  WEFT_RETURN_IF_ERROR(run.restore_or_initialize());
+  return run.loop();
+}
+
+}  // namespace weft

@@ -1,0 +1,66 @@
+#include "trainer/run_directory.h"
+
+#include <limits>
+#include <sstream>
+#include <system_error>
+
+#include <nlohmann/json.hpp>
+
+namespace weft {
+namespace {
+
+constexpr char kLockFile[] = ".lock";
+constexpr char kAside[] = "before-restart-";
+
+}  // namespace
+
+absl::StatusOr<RunDirectory> RunDirectory::open(const fs::path& path, OnRestart restart) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error)
+    return bad_input(path.string(), ": the run directory cannot be made: ", error.message());
+  WEFT_ASSIGN_OR_RETURN(FileLock lock, FileLock::take(path / kLockFile));
+  RunDirectory directory(path, std::move(lock));
+  if (restart == OnRestart::kSetAside) WEFT_RETURN_IF_ERROR(directory.set_aside());
+  return directory;
+}
+
+absl::Status RunDirectory::set_aside() const {
+  std::vector<fs::path> old;
+  for (const auto& entry : fs::directory_iterator(path_)) {
+    const std::string name = entry.path().filename().string();
+    if (name != kLockFile && !name.starts_with(kAside)) old.push_back(entry.path());
+  }
+  if (old.empty()) return absl::OkStatus();
+  int number = 1;
+  while (fs::exists(path_ / (kAside + std::to_string(number)))) ++number;
+  const fs::path aside = path_ / (kAside + std::to_string(number));
+  std::error_code error;
+  fs::create_directory(aside, error);
+  for (const fs::path& from : old) {
+    if (!error) fs::rename(from, aside / from.filename(), error);
+  }
+  if (error) return bad_input(aside.string(), ": cannot hold the old run: ", error.message());
+  return absl::OkStatus();
+}
+
+absl::Status RunDirectory::write_recipe(const std::string& text) const {
+  return write_file(path_ / kRecipeFile, text);
+}
+
+absl::Status RunDirectory::cut_metrics(int64_t step) const {
+  if (!fs::exists(metrics_file())) return absl::OkStatus();
+  WEFT_ASSIGN_OR_RETURN(const std::string text,
+                        read_file(metrics_file(), std::numeric_limits<int64_t>::max()));
+  std::string kept;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const auto row = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (row.is_object() && row.value("step", int64_t{-1}) >= 0 && row["step"] <= step) {
+      kept += line + "\n";
+    }
+  }
+  return kept == text ? absl::OkStatus() : write_file(metrics_file(), kept);
+}
+
+}  // namespace weft

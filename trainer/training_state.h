@@ -1,0 +1,27 @@
+#pragma once
+// What a run carries from step to step beside parameters and moments: the state file of a
+// checkpoint.
+#include <cstdint>
+#include <string>
+
+#include "base/status.h"
+
+namespace weft {
+
+struct TrainingState {
+  int64_t step = 0;           // updates done
+  int64_t tokens = 0;         // tokens of these updates
+  int threads = 0;            // CPU threads; another number may change last bits
+  double grad_norm_mean = 0;  // of the guard
+  int64_t guard_updates = 0;  // accepted updates that the mean has seen
+  int64_t skipped = 0;        // updates skipped in all
+  int64_t skipped_in_a_row = 0;
+
+  bool operator==(const TrainingState&) const = default;
+};
+
+// JSON, floats in the shortest form that reads back to the same bits.
+std::string to_json(const TrainingState& state);
+absl::StatusOr<TrainingState> state_from_json(const std::string& text);
+
+}  // namespace weft
