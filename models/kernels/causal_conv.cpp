@@ -1,0 +1,141 @@
+#include "models/kernels/causal_conv.h"
+
+#include <optional>
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "base/check.h"
+#include "models/kernels/cpu/causal_conv.h"
+#include "models/kernels/dispatch.h"
+#include "models/kernels/partials.h"
+
+namespace weft {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+at::ScalarType compute_type(const Tensor& x) {
+  return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+void check_inputs(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& starts) {
+  const at::ScalarType storage = x.scalar_type();
+  WEFT_CHECK(storage == at::kFloat || storage == at::kDouble || storage == at::kBFloat16,
+             "causal_conv_silu is for fp32, fp64 and bf16");
+  WEFT_CHECK(x.dim() == 3 && weight.dim() == 2 && weight.size(0) == x.size(2) &&
+                 weight.size(1) >= 1 && weight.device() == x.device(),
+             "causal_conv_silu of x ", x.sizes(), " with a weight of ", weight.sizes(), " on ",
+             weight.device());
+  WEFT_CHECK(!bias.defined() || (bias.sizes() == x.sizes().slice(2) && bias.device() == x.device()),
+             "causal_conv_silu: bias must be [", x.size(2), "] on ", x.device());
+  for (const Tensor* t : {&weight, &bias}) {
+    WEFT_CHECK(!t->defined() || t->scalar_type() == storage || t->scalar_type() == compute_type(x),
+               "causal_conv_silu: weight and bias must be of x's type or fp32, not ",
+               t->scalar_type());
+  }
+  WEFT_CHECK(starts.sizes() == x.sizes().slice(0, 2) && starts.scalar_type() == at::kBool &&
+                 starts.device() == x.device(),
+             "causal_conv_silu: starts must be bool ", x.sizes().slice(0, 2), " on ", x.device(),
+             ", not ", starts.scalar_type(), " ", starts.sizes());
+}
+
+// As the kernels read them: rows of x, the others dense, parameters in the type of sums.
+struct Readable {
+  Tensor x, weight, bias, starts;
+};
+
+Readable readable(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& starts) {
+  const at::ScalarType compute = compute_type(x);
+  return {with_dense_rows(x), weight.to(compute).contiguous(),
+          bias.defined() ? bias.to(compute).contiguous() : bias, starts.contiguous()};
+}
+
+template <class S>
+ConvInputs<S> raw(const Readable& in) {
+  using C = Compute<S>;
+  return {.shape = {in.x.size(0), in.x.size(1), in.x.size(2), in.weight.size(1)},
+          .x = rows<const S>(in.x),
+          .weight = values<C>(in.weight),
+          .bias = in.bias.defined() ? values<C>(in.bias) : nullptr,
+          .starts = values<bool>(in.starts)};
+}
+
+Tensor run_forward(const Readable& in, cpu::Isa isa) {
+  const Tensor y = at::empty(in.x.sizes(), in.x.options());
+  with_storage(in.x, [&](auto storage) {
+    using S = decltype(storage);
+    cpu::causal_conv_forward<S>({raw<S>(in), rows<S>(y)}, isa);
+  });
+  return y;
+}
+
+// Gradients of x, weight and bias, all in the types of `in`.
+variable_list run_backward(const Readable& in, const Tensor& dy, cpu::Isa isa) {
+  const int64_t batch = in.x.size(0), time = in.x.size(1), channels = in.x.size(2);
+  const int64_t tiles = batch * ((time + kConvSteps - 1) / kConvSteps);
+  const Tensor dx = at::empty(in.x.sizes(), in.x.options());
+  const Tensor dweight = at::empty({tiles, channels, in.weight.size(1)}, in.weight.options());
+  const Tensor dbias = at::empty({tiles, channels}, in.weight.options());
+  with_storage(in.x, [&](auto storage) {
+    using S = decltype(storage);
+    using C = Compute<S>;
+    cpu::causal_conv_backward<S>({.in = raw<S>(in),
+                                  .dy = rows<const S>(dy),
+                                  .dx = rows<S>(dx),
+                                  .dweight = values<C>(dweight),
+                                  .dbias = values<C>(dbias)},
+                                 isa);
+  });
+  return {dx, sum_partials(dweight, in.weight),
+          in.bias.defined() ? sum_partials(dbias, in.bias) : Tensor{}};
+}
+
+class CausalConvFunction final : public torch::autograd::Function<CausalConvFunction> {
+ public:
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight,
+                        const std::optional<Tensor>& maybe_bias, const Tensor& starts,
+                        int64_t isa) {
+    const Tensor bias = maybe_bias.value_or(Tensor{});
+    const Readable in = readable(x, weight, bias, starts);
+    ctx->save_for_backward({in.x, in.weight, in.bias, in.starts});
+    ctx->saved_data["isa"] = isa;
+    ctx->saved_data["weight_type"] = static_cast<int64_t>(weight.scalar_type());
+    if (bias.defined()) {
+      ctx->saved_data["bias_type"] = static_cast<int64_t>(bias.scalar_type());
+    }
+    return run_forward(in, static_cast<cpu::Isa>(isa));
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const auto type = [&](const char* key) {
+      return static_cast<at::ScalarType>(ctx->saved_data[key].toInt());
+    };
+    variable_list out =
+        run_backward({saved[0], saved[1], saved[2], saved[3]}, grads[0].contiguous(),
+                     static_cast<cpu::Isa>(ctx->saved_data["isa"].toInt()));
+    out[1] = out[1].to(type("weight_type"));
+    if (out[2].defined()) out[2] = out[2].to(type("bias_type"));
+    out.resize(5);  // starts and isa have no gradient
+    return out;
+  }
+};
+
+}  // namespace
+
+Tensor causal_conv_silu(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                        const Tensor& starts, cpu::Isa isa) {
+  check_inputs(x, weight, bias, starts);
+  const bool differentiate =
+      x.requires_grad() || weight.requires_grad() || (bias.defined() && bias.requires_grad());
+  if (!differentiate || !at::GradMode::is_enabled()) {
+    return run_forward(readable(x, weight, bias, starts), isa);
+  }
+  const std::optional<Tensor> maybe_bias = bias.defined() ? std::optional(bias) : std::nullopt;
+  return CausalConvFunction::apply(x, weight, maybe_bias, starts, static_cast<int64_t>(isa));
+}
+
+}  // namespace weft

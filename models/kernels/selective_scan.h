@@ -1,11 +1,13 @@
 #pragma once
 // The selective scan of Mamba-1 (arXiv:2312.00752; equations in spec/models.md 9), fused with what
-// surrounds it: softplus of the step size, the D skip and the z gate. With per channel c and state n
+// surrounds it: softplus of the step size, the D skip and the z gate. With per channel c and state
+// n
 //   Delta_t[c]  = softplus(dt_t[c] + dt_bias[c]),   A = -exp(a_log)
 //   h_t[c,n]    = exp(Delta_t[c] A[c,n]) h_{t-1}[c,n] + Delta_t[c] B_t[n] x_t[c]
 //   y_t[c]      = (sum_n C_t[n] h_t[c,n] + D[c] x_t[c]) * silu(z_t[c])
 // and h_{t-1} = 0 at the first token of each document.
 #include "base/tensor.h"
+#include "models/kernels/cpu/isa.h"
 
 namespace weft {
 
@@ -24,10 +26,11 @@ struct SelectiveScanInputs {
 // y [Bz, T, D] in the storage type; state and sums in fp32 (fp64). Differentiable in all floating
 // inputs; keeps O(T / chunk) states for the backward pass. Any sizes, strides and device; a wrong
 // shape, type or device is a programmer's error. Results do not depend on the number of threads.
-Tensor selective_scan(const SelectiveScanInputs& inputs);
+// `isa` is for tests: which of the CPU kernels to run.
+Tensor selective_scan(const SelectiveScanInputs& inputs, cpu::Isa isa = cpu::best_isa());
 
-// The same by one step after the other in plain operators, differentiable through autograd: slow, for
-// tests.
+// The same by one step after the other in plain operators, differentiable through autograd: slow,
+// for tests.
 Tensor selective_scan_reference(const SelectiveScanInputs& inputs);
 
 }  // namespace weft

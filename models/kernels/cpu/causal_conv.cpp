@@ -1,0 +1,47 @@
+#include "models/kernels/cpu/causal_conv.h"
+
+#include "models/kernels/cpu/tasks.h"
+
+namespace weft::cpu {
+namespace {
+
+int64_t task_count(const ConvShape& shape) {
+  const int64_t tiles = (shape.time + kConvSteps - 1) / kConvSteps;
+  return shape.batch * tiles * ((shape.channels + kConvGroup - 1) / kConvGroup);
+}
+
+}  // namespace
+
+int64_t conv_workspace_bytes(int64_t taps, int64_t compute_size) {
+  const int64_t rows = 2 * kConvSteps + 2 * taps + 2;  // weight, bias, sums before silu
+  const int64_t counts = 2 * (kConvSteps + taps);      // 32-bit numbers
+  return rows * kConvGroup * compute_size + counts * int64_t{sizeof(int)} + 4 * 64;
+}
+
+template <class S>
+void causal_conv_forward(const ConvForward<S>& conv, Isa isa) {
+  const auto task = isa == Isa::kAvx512 ? avx512::conv_forward_task<S>
+                    : isa == Isa::kAvx2 ? avx2::conv_forward_task<S>
+                                        : baseline::conv_forward_task<S>;
+  run_tasks(task_count(conv.in.shape), conv_workspace_bytes(conv.in.shape.taps, sizeof(Compute<S>)),
+            [&](int64_t index, void* workspace) { task(conv, index, workspace); });
+}
+
+template <class S>
+void causal_conv_backward(const ConvBackward<S>& conv, Isa isa) {
+  const auto task = isa == Isa::kAvx512 ? avx512::conv_backward_task<S>
+                    : isa == Isa::kAvx2 ? avx2::conv_backward_task<S>
+                                        : baseline::conv_backward_task<S>;
+  run_tasks(task_count(conv.in.shape), conv_workspace_bytes(conv.in.shape.taps, sizeof(Compute<S>)),
+            [&](int64_t index, void* workspace) { task(conv, index, workspace); });
+}
+
+#define WEFT_INSTANTIATE(S)                                         \
+  template void causal_conv_forward<S>(const ConvForward<S>&, Isa); \
+  template void causal_conv_backward<S>(const ConvBackward<S>&, Isa);
+WEFT_INSTANTIATE(float)
+WEFT_INSTANTIATE(double)
+WEFT_INSTANTIATE(Bf16)
+#undef WEFT_INSTANTIATE
+
+}  // namespace weft::cpu

@@ -1,0 +1,16 @@
+#pragma once
+// The instruction sets that CPU kernels are compiled for.
+
+namespace weft::cpu {
+
+enum class Isa { kBaseline, kAvx2, kAvx512 };
+
+inline constexpr Isa kAllIsas[] = {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512};
+
+// Whether this processor runs kernels compiled for `isa`.
+bool is_supported(Isa isa);
+
+// The widest that this processor supports.
+Isa best_isa();
+
+}  // namespace weft::cpu

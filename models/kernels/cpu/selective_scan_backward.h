@@ -1,0 +1,280 @@
+#pragma once
+// Backward pass of the scan for one task (equations in spec/models.md 9). For each block of states
+// a chunk's states and decays are made again into a buffer of the size of an L1 cache, which is
+// then walked backwards. Bound by arithmetic, about half of it the exponentials. Included as
+// cpu/vector.h is.
+#include "models/kernels/cpu/selective_scan_steps.h"
+
+namespace weft::cpu::WEFT_ISA {
+
+#if defined(__AVX512F__)
+constexpr int kBackwardBlock = 8;
+#else
+constexpr int kBackwardBlock = 4;
+#endif
+
+// The chunk's vectors, [kGroupVectors, kScanChunk] each.
+template <class C>
+struct BackwardSteps {
+  Vec<C>*delta, *slope, *x, *u;  // step size and its derivative; x; delta x
+  Vec<C>* dy;                    // gradient before the gate
+  Vec<C>*y, *du, *da_h;          // sums over states: C h; B g; A times the gradient of A
+};
+
+// One block's buffers: [kScanChunk, block].
+template <class C>
+struct BackwardBlock {
+  Vec<C>*h, *decay;  // of one vector of channels
+  Vec<C>*db, *dc;    // summed over the vectors of the group
+  C *b, *c;
+};
+
+template <class S, class C = Compute<S>>
+inline void load_backward_steps(const ScanBackward<S>& scan, const ScanTask& task, int64_t t0,
+                                int steps, const BackwardSteps<C>& of) {
+  const ScanInputs<S>& in = scan.in;
+  for (int v = 0; v * kLanes<C> < task.channels; ++v) {
+    const int64_t channel = task.first + v * kLanes<C>;
+    const int count = task.channels - v * kLanes<C>;
+    const Vec<C> bias = load(in.dt_bias + channel, count);
+    for (int t = 0; t < steps; ++t) {
+      const int i = v * kScanChunk + t;
+      const Vec<C> z = load(at(in.z, task.b, t0 + t, channel), count);
+      const Softplus<C> step = softplus<C>(load(at(in.dt, task.b, t0 + t, channel), count) + bias);
+      of.delta[i] = step.value;
+      of.slope[i] = step.slope;
+      of.x[i] = load(at(in.x, task.b, t0 + t, channel), count);
+      of.u[i] = of.delta[i] * of.x[i];
+      of.dy[i] = load(at(scan.dy, task.b, t0 + t, channel), count) * z * sigmoid<C>(z);
+      of.y[i] = of.du[i] = of.da_h[i] = Vec<C>{};
+    }
+  }
+}
+
+// Makes the states of a chunk again, from those that enter it.
+template <int kBlock, class C>
+inline void remake_block(int steps, const bool* starts, const BackwardBlock<C>& block,
+                         const Vec<C>* rates, const Vec<C>* entering, const BackwardSteps<C>& of) {
+  constexpr int kStride = kGroupVectors<C>;
+  Vec<C> h[kBlock];
+  for (int n = 0; n < kBlock; ++n) h[n] = entering[n * kStride];
+  for (int t = 0; t < steps; ++t) {
+    if (starts[t]) {
+      for (int n = 0; n < kBlock; ++n) h[n] = Vec<C>{};
+    }
+    const Vec<C> delta = of.delta[t], u = of.u[t];
+    Vec<C> sum = of.y[t];
+#pragma GCC unroll 16
+    for (int n = 0; n < kBlock; ++n) {
+      const Vec<C> decay = exp2_of_product<C>(delta, rates[n * kStride]);
+      h[n] = decay * h[n] + u * block.b[t * kBlock + n];
+      sum += h[n] * block.c[t * kBlock + n];
+      block.h[t * kBlock + n] = h[n];
+      block.decay[t * kBlock + n] = decay;
+    }
+    of.y[t] = sum;
+  }
+}
+
+// The reverse scan of one vector of channels. `carry` is the gradient that reaches a state through
+// the next one, rates and da those of A log2(e) and A; all at a stride of kGroupVectors.
+template <int kBlock, class C>
+inline void reverse_block(int steps, const bool* starts, const BackwardBlock<C>& block,
+                          const Vec<C>* rates, const Vec<C>* entering, const BackwardSteps<C>& of,
+                          Vec<C>* carry_of_group, Vec<C>* da_of_group) {
+  constexpr int kStride = kGroupVectors<C>;
+  const Vec<C> none[kBlock] = {};
+  Vec<C> at_start[kBlock];
+  for (int n = 0; n < kBlock; ++n) at_start[n] = entering[n * kStride];
+  Vec<C> carry[kBlock], da[kBlock];
+  for (int n = 0; n < kBlock; ++n) carry[n] = carry_of_group[n * kStride];
+  for (int n = 0; n < kBlock; ++n) da[n] = da_of_group[n * kStride];
+  for (int t = steps - 1; t >= 0; --t) {
+    const Vec<C>* h = block.h + t * kBlock;
+    const Vec<C>* before = starts[t] ? none : t > 0 ? h - kBlock : at_start;
+    const Vec<C> dy = of.dy[t], u = of.u[t], delta = of.delta[t];
+    Vec<C> du = of.du[t], da_h = of.da_h[t];
+#pragma GCC unroll 16
+    for (int n = 0; n < kBlock; ++n) {
+      const int i = t * kBlock + n;
+      const Vec<C> g = dy * block.c[i] + carry[n];
+      block.dc[i] += dy * h[n];
+      block.db[i] += g * u;
+      du += g * block.b[i];
+      carry[n] = g * block.decay[i];
+      const Vec<C> through_decay = carry[n] * before[n];
+      da_h += through_decay * rates[n * kStride];
+      da[n] += through_decay * delta;
+    }
+    of.du[t] = du;
+    of.da_h[t] = da_h;
+    if (starts[t]) {
+      for (int n = 0; n < kBlock; ++n) carry[n] = Vec<C>{};
+    }
+  }
+  for (int n = 0; n < kBlock; ++n) carry_of_group[n * kStride] = carry[n];
+  for (int n = 0; n < kBlock; ++n) da_of_group[n * kStride] = da[n];
+}
+
+// Lanes of `sums` [steps, kBlock] to elements n .. n + kBlock - 1 of rows of `out` [steps, states].
+template <int kBlock, class C>
+inline void store_lane_sums(int steps, const Vec<C>* sums, C* out, int64_t states) {
+  for (int first = 0; first < steps * kBlock; first += kLanes<C>) {
+    Vec<C> rows[kLanes<C>];
+    for (int i = 0; i < kLanes<C>; ++i) {
+      rows[i] = first + i < steps * kBlock ? sums[first + i] : Vec<C>{};
+    }
+    C total[kLanes<C>];
+    store_full(total, sum_lanes<C>(rows));
+    for (int i = 0; i < kLanes<C> && first + i < steps * kBlock; ++i) {
+      out[(first + i) / kBlock * states + (first + i) % kBlock] = total[i];
+    }
+  }
+}
+
+// Gradients of one chunk, from the sums over states; `dd` and `ddt_bias` [kGroupVectors] are added
+// to.
+template <class S, class C = Compute<S>>
+inline void store_backward_steps(const ScanBackward<S>& scan, const ScanTask& task, int64_t t0,
+                                 int steps, const BackwardSteps<C>& of, Vec<C>* dd,
+                                 Vec<C>* ddt_bias) {
+  for (int v = 0; v * kLanes<C> < task.channels; ++v) {
+    const int64_t channel = task.first + v * kLanes<C>;
+    const int count = task.channels - v * kLanes<C>;
+    const Vec<C> d = load(scan.in.d + channel, count);
+    for (int t = 0; t < steps; ++t) {
+      const int i = v * kScanChunk + t;
+      const Vec<C> x = of.x[i];
+      const Vec<C> z = load(at(scan.in.z, task.b, t0 + t, channel), count);
+      const Vec<C> gate = sigmoid<C>(z);
+      const Vec<C> dz = load(at(scan.dy, task.b, t0 + t, channel), count) * (of.y[i] + d * x) *
+                        gate * (C(1) + z * (C(1) - gate));
+      const Vec<C> ddelta = x * of.du[i] + of.da_h[i] * static_cast<C>(kLn2);
+      const Vec<C> ddt = ddelta * of.slope[i];
+      store(at(scan.dz, task.b, t0 + t, channel), dz, count);
+      store(at(scan.dx, task.b, t0 + t, channel), d * of.dy[i] + of.delta[i] * of.du[i], count);
+      store(at(scan.ddt, task.b, t0 + t, channel), ddt, count);
+      dd[v] += of.dy[i] * x;
+      ddt_bias[v] += ddt;
+    }
+  }
+}
+
+// The task's sums over time. The gradient of a_log is that of A times A.
+template <class S, class C = Compute<S>>
+inline void store_parameter_sums(const ScanBackward<S>& scan, const ScanTask& task,
+                                 const Vec<C>* rates, const Vec<C>* da, const Vec<C>* dd,
+                                 const Vec<C>* ddt_bias) {
+  const int64_t states = scan.in.shape.states;
+  const int64_t base = task.b * scan.in.shape.channels + task.first;
+  for (int v = 0; v * kLanes<C> < task.channels; ++v) {
+    const int64_t channel = base + v * kLanes<C>;
+    const int count = task.channels - v * kLanes<C>;
+    store(scan.dd + channel, dd[v], count);
+    store(scan.ddt_bias + channel, ddt_bias[v], count);
+    for (int64_t n = 0; n < states; ++n) {
+      const int64_t i = n * kGroupVectors<C> + v;
+      C lanes[kLanes<C>];
+      store_full(lanes, da[i] * rates[i] * static_cast<C>(kLn2));
+      for (int lane = 0; lane < kLanes<C> && lane < count; ++lane) {
+        scan.da_log[(channel + lane) * states + n] = lanes[lane];
+      }
+    }
+  }
+}
+
+// The task's tables over states, [N, kGroupVectors].
+template <class C>
+struct BackwardTables {
+  Vec<C>*rates, *entering, *carry, *da;
+};
+
+template <class S, class C = Compute<S>>
+inline void load_entering(const ScanBackward<S>& scan, const ScanTask& task, int64_t chunk,
+                          Vec<C>* entering) {
+  const ScanShape& shape = scan.in.shape;
+  const int64_t chunks = (shape.time + kScanChunk - 1) / kScanChunk;
+  for (int64_t n = 0; n < shape.states; ++n) {
+    const C* row = scan.entering + ((task.b * chunks + chunk) * shape.states + n) * shape.channels +
+                   task.first;
+    for (int v = 0; v * kLanes<C> < task.channels; ++v) {
+      entering[n * kGroupVectors<C> + v] = load(row + v * kLanes<C>, task.channels - v * kLanes<C>);
+    }
+  }
+}
+
+// All states of a chunk, block by block.
+template <class S, class C = Compute<S>>
+inline void scan_chunk_back(const ScanBackward<S>& scan, const ScanTask& task, int64_t t0,
+                            int steps, const BackwardTables<C>& tables, const BackwardSteps<C>& of,
+                            const BackwardBlock<C>& block) {
+  constexpr int kVectors = kGroupVectors<C>;
+  const ScanShape& shape = scan.in.shape;
+  const bool* starts = scan.in.starts + task.b * shape.time + t0;
+  const int64_t first_row = (task.group * shape.batch + task.b) * shape.time + t0;
+  for_each_block<kBackwardBlock>(0, shape.states, [&]<int kBlock>(Count<kBlock>, int64_t n) {
+    widen_block<kBlock>(scan.in.b, task.b, t0, steps, n, block.b);
+    widen_block<kBlock>(scan.in.c, task.b, t0, steps, n, block.c);
+    for (int i = 0; i < steps * kBlock; ++i) block.db[i] = block.dc[i] = Vec<C>{};
+    for (int v = 0; v * kLanes<C> < task.channels; ++v) {
+      const int64_t i = n * kVectors + v;
+      const int row = v * kScanChunk;
+      const BackwardSteps<C> at_v{of.delta + row, of.slope + row, of.x + row,  of.u + row,
+                                  of.dy + row,    of.y + row,     of.du + row, of.da_h + row};
+      remake_block<kBlock, C>(steps, starts, block, tables.rates + i, tables.entering + i, at_v);
+      reverse_block<kBlock, C>(steps, starts, block, tables.rates + i, tables.entering + i, at_v,
+                               tables.carry + i, tables.da + i);
+    }
+    const int64_t out = first_row * shape.states + n;
+    store_lane_sums<kBlock, C>(steps, block.db, scan.db + out, shape.states);
+    store_lane_sums<kBlock, C>(steps, block.dc, scan.dc + out, shape.states);
+  });
+}
+
+template <class C>
+inline BackwardSteps<C> carve_steps(Carver& carver) {
+  Vec<C>* parts[8];
+  for (Vec<C>*& part : parts) part = carver.take<Vec<C>>(kGroupVectors<C> * kScanChunk);
+  return {parts[0], parts[1], parts[2], parts[3], parts[4], parts[5], parts[6], parts[7]};
+}
+
+template <class C>
+inline BackwardBlock<C> carve_block(Carver& carver) {
+  constexpr int kSize = kScanChunk * kBackwardBlock;
+  Vec<C>* parts[4];
+  for (Vec<C>*& part : parts) part = carver.take<Vec<C>>(kSize);
+  C* const b = carver.take<C>(kSize);
+  C* const c = carver.take<C>(kSize);
+  return {parts[0], parts[1], parts[2], parts[3], b, c};
+}
+
+template <class S>
+void scan_backward_task(const ScanBackward<S>& scan, int64_t index, void* workspace) {
+  using C = Compute<S>;
+  constexpr int kVectors = kGroupVectors<C>;
+  const ScanShape& shape = scan.in.shape;
+  const ScanTask task = scan_task(shape, index);
+  const int64_t table = shape.states * kVectors;
+  Carver carver(workspace);
+  Vec<C>* parts[4];
+  for (Vec<C>*& part : parts) part = carver.take<Vec<C>>(table);
+  const BackwardTables<C> tables{parts[0], parts[1], parts[2], parts[3]};
+  const BackwardSteps<C> of = carve_steps<C>(carver);
+  const BackwardBlock<C> block = carve_block<C>(carver);
+  Vec<C> dd[kVectors] = {}, ddt_bias[kVectors] = {};
+  load_decay_rates<S>(scan.in, task, tables.rates);
+  for (int64_t i = 0; i < table; ++i) tables.carry[i] = tables.da[i] = Vec<C>{};
+
+  const int64_t chunks = (shape.time + kScanChunk - 1) / kScanChunk;
+  for (int64_t chunk = chunks - 1; chunk >= 0; --chunk) {
+    const int64_t t0 = chunk * kScanChunk, left = shape.time - t0;
+    const int steps = static_cast<int>(left < kScanChunk ? left : kScanChunk);
+    load_backward_steps<S>(scan, task, t0, steps, of);
+    load_entering<S>(scan, task, chunk, tables.entering);
+    scan_chunk_back<S>(scan, task, t0, steps, tables, of, block);
+    store_backward_steps<S>(scan, task, t0, steps, of, dd, ddt_bias);
+  }
+  store_parameter_sums<S>(scan, task, tables.rates, tables.da, dd, ddt_bias);
+}
+
+}  // namespace weft::cpu::WEFT_ISA

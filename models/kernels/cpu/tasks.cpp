@@ -1,0 +1,52 @@
+#include "models/kernels/cpu/tasks.h"
+
+#include <algorithm>
+#include <memory>
+#include <new>
+
+#include <ATen/Parallel.h>
+#include <c10/util/BFloat16.h>
+
+namespace weft::cpu {
+namespace {
+
+struct AlignedDelete {
+  void operator()(std::byte* p) const { ::operator delete (p, std::align_val_t{64}); }
+};
+
+float narrow(float x, float) { return x; }
+double narrow(double x, double) { return x; }
+Bf16 narrow(float x, Bf16) { return Bf16{c10::BFloat16(x).x}; }
+
+}  // namespace
+
+void run_tasks(int64_t count, int64_t workspace_bytes,
+               const std::function<void(int64_t, void*)>& f) {
+  at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
+    const std::unique_ptr<std::byte, AlignedDelete> workspace(static_cast<std::byte*>(
+        ::operator new (static_cast<size_t>(workspace_bytes), std::align_val_t{64})));
+    for (int64_t task = begin; task < end; ++task) f(task, workspace.get());
+  });
+}
+
+template <class S>
+void sum_partials(const Compute<S>* partials, int64_t count, int64_t size, S* out) {
+  constexpr int64_t kBlock = 1024;
+  at::parallel_for(0, (size + kBlock - 1) / kBlock, 8, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block) {
+      const int64_t first = block * kBlock, length = std::min(kBlock, size - first);
+      Compute<S> sums[kBlock] = {};
+      for (int64_t p = 0; p < count; ++p) {
+        const Compute<S>* part = partials + p * size + first;
+        for (int64_t i = 0; i < length; ++i) sums[i] += part[i];
+      }
+      for (int64_t i = 0; i < length; ++i) out[first + i] = narrow(sums[i], S{});
+    }
+  });
+}
+
+template void sum_partials<float>(const float*, int64_t, int64_t, float*);
+template void sum_partials<double>(const double*, int64_t, int64_t, double*);
+template void sum_partials<Bf16>(const float*, int64_t, int64_t, Bf16*);
+
+}  // namespace weft::cpu

@@ -1,0 +1,18 @@
+#pragma once
+// Running a fixed list of tasks on LibTorch's threads, and adding up what they leave behind.
+#include <functional>
+
+#include "models/kernels/raw.h"
+
+namespace weft::cpu {
+
+// f(task, workspace) for tasks 0 .. count - 1, on any thread and in any order. A workspace has
+// `workspace_bytes`, aligned to 64, with unknown contents.
+void run_tasks(int64_t count, int64_t workspace_bytes,
+               const std::function<void(int64_t, void*)>& f);
+
+// out[i] = sum over p < count of partials[p * size + i], in the order of p.
+template <class S>
+void sum_partials(const Compute<S>* partials, int64_t count, int64_t size, S* out);
+
+}  // namespace weft::cpu

@@ -1,0 +1,40 @@
+#pragma once
+// From tensors to the raw kernels' arguments.
+#include <type_traits>
+
+#include <c10/util/BFloat16.h>
+
+#include "base/tensor.h"
+#include "models/kernels/raw.h"
+
+namespace weft {
+
+// f(S{}) for the storage type of t: fp64, fp32 or bf16.
+template <class F>
+void with_storage(const Tensor& t, F f) {
+  if (t.scalar_type() == at::kDouble) {
+    f(double{});
+  } else if (t.scalar_type() == at::kFloat) {
+    f(float{});
+  } else {
+    f(Bf16{});
+  }
+}
+
+// t [Bz, T, n] with a dense last dimension: itself, or a copy where that has gaps.
+inline Tensor with_dense_rows(const Tensor& t) {
+  return t.size(2) > 1 && t.stride(2) != 1 ? t.contiguous() : t;
+}
+
+// The elements of such a tensor.
+template <class S>
+Rows<S> rows(const Tensor& t) {
+  return {static_cast<S*>(t.data_ptr()), t.stride(0), t.stride(1)};
+}
+
+template <class S>
+S* values(const Tensor& t) {
+  return static_cast<S*>(t.data_ptr());
+}
+
+}  // namespace weft
