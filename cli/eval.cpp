@@ -29,7 +29,7 @@ constexpr int64_t kTokensPerForward = 8192;
 absl::StatusOr<int> run(const EvalArguments& arguments) {
   for (const std::string& path : arguments.paths) {
     if (const std::string problem = check_source(path); !problem.empty()) {
-      return bad_input(path, ": ", problem);
+      return bad_input(problem);
     }
   }
   Log log(Log::Echo::kYes);

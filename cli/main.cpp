@@ -10,6 +10,7 @@
 
 #include "base/schema.h"
 #include "cli/commands.h"
+#include "trainer/machine.h"
 
 namespace weft {
 namespace {
@@ -42,8 +43,12 @@ int run_command(int argc, char** argv) {
   app.require_subcommand(1);
   app.footer("example: weft train configs/quickstart.yaml\nhelp on a command: weft COMMAND --help");
   Context context;
+  add_train(app, context);
   add_validate(app, context);
   add_explain(app, context);
+  add_generate(app, context);
+  add_eval(app, context);
+  add_info(app, context);
 
   if (argc > 1 && argv[1][0] != '-') {
     const std::string problem = unknown_command(app, argv[1]);
@@ -67,6 +72,7 @@ int run_command(int argc, char** argv) {
 }  // namespace weft
 
 int main(int argc, char** argv) {
+  weft::keep_pages();
   try {
     return weft::run_command(argc, argv);
   } catch (const std::exception& error) {

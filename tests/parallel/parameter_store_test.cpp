@@ -1,0 +1,124 @@
+#include "parallel/parameter_store.h"
+
+#include <cmath>
+
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <gtest/gtest.h>
+
+#include "base/random.h"
+#include "tests/support/tiny_store.h"
+
+namespace weft {
+namespace {
+
+using Kind = Initializer::Kind;
+
+ParameterSpec row(std::string name, std::vector<int64_t> shape, Initializer init,
+                  ComputeType compute = ComputeType::kRecipe) {
+  return {.name = std::move(name),
+          .shape = std::move(shape),
+          .sharding = {},
+          .init = init,
+          .compute = compute};
+}
+
+TEST(InitialValue, IsAFunctionOfNameAndElementAlone) {
+  const ParameterSpec spec =
+      row("layers.0.q.weight", {300, 500}, {.kind = Kind::kNormal, .a = 0.02});
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);
+  const Tensor one = initial_value(spec, 7, at::kFloat);
+  at::set_num_threads(3);
+  const Tensor three = initial_value(spec, 7, at::kFloat);
+  at::set_num_threads(threads);
+  EXPECT_TRUE(one.equal(three));
+
+  // Element 123,457 on its own, from the stream.
+  double value[1];
+  RandomStream(7, "init", spec.name).fill_normal(123'457, value);
+  EXPECT_EQ(one.reshape(-1)[123'457].item<float>(), static_cast<float>(0.02 * value[0]));
+  EXPECT_FALSE(one.equal(initial_value(spec, 8, at::kFloat)));
+  EXPECT_FALSE(one.equal(initial_value(row("other", {300, 500}, spec.init), 7, at::kFloat)));
+}
+
+TEST(InitialValue, HasTheAskedDistribution) {
+  const Tensor normal =
+      initial_value(row("n", {200'000}, {.kind = Kind::kNormal, .a = 0.5}), 1, at::kDouble);
+  // Standard errors at 200,000 draws: mean 0.5/447 = 0.0011, deviation 0.0008; four of them.
+  EXPECT_NEAR(normal.mean().item<double>(), 0.0, 0.0045);
+  EXPECT_NEAR(normal.square().mean().sqrt().item<double>(), 0.5, 0.0032);
+  const Tensor uniform =
+      initial_value(row("u", {200'000}, {.kind = Kind::kUniform, .a = 3.0}), 1, at::kDouble);
+  EXPECT_GE(uniform.min().item<double>(), -3.0);
+  EXPECT_LT(uniform.max().item<double>(), 3.0);
+  EXPECT_NEAR(uniform.square().mean().item<double>(), 3.0, 0.025);  // a^2 / 3, error 2.68 / 447
+}
+
+TEST(InitialValue, LogArangeCountsAlongTheLastDimension) {
+  const Tensor a = initial_value(row("a", {3, 4}, {.kind = Kind::kLogArange}), 1, at::kDouble);
+  for (int64_t c = 0; c < 3; ++c) {
+    for (int64_t n = 0; n < 4; ++n) EXPECT_DOUBLE_EQ(a[c][n].item<double>(), std::log(n + 1.0));
+  }
+}
+
+TEST(InitialValue, StepSizesComeBackThroughSoftplus) {
+  const Tensor bias = initial_value(
+      row("b", {5000}, {.kind = Kind::kInverseSoftplus, .a = 1e-3, .b = 0.1, .c = 2e-3}), 1,
+      at::kDouble);
+  const Tensor dt = bias.exp().log1p();
+  EXPECT_GE(dt.min().item<double>(), 2e-3 * (1 - 1e-12));
+  EXPECT_LE(dt.max().item<double>(), 0.1);
+  EXPECT_GT(dt.max().item<double>(), 0.09);
+  EXPECT_NEAR(dt.eq(dt.min()).to(at::kDouble).mean().item<double>(), 0.15, 0.03);  // ln 2 / ln 100
+}
+
+TEST(ParameterStore, Bf16GradientsAreSummedInTheMastersType) {
+  ParameterTable table;
+  table.add(row("w", {2}, {.kind = Kind::kConstant, .a = 1.0}));
+  table.add(row("norm", {2}, {.kind = Kind::kConstant, .a = 1.0}, ComputeType::kMaster));
+  ParameterStore store(table, {at::kFloat, at::kBFloat16, at::kCPU});
+  store.initialize(1);
+  EXPECT_EQ(store.compute("w").scalar_type(), at::kBFloat16);
+  EXPECT_EQ(store.compute("norm").scalar_type(), at::kFloat);
+  const auto micro_batch = [&](double scale) {
+    (store.compute("w").to(at::kFloat) * store.compute("norm") * scale).sum().backward();
+    store.collect_gradients();
+  };
+  micro_batch(256.0);
+  micro_batch(1.0);  // 257 is no bf16 number
+  EXPECT_EQ(gradient_of(store, "w")[0].item<float>(), 257.0f);
+  EXPECT_EQ(gradient_of(store, "norm")[1].item<float>(), 257.0f);
+  store.clear_gradients();
+  micro_batch(2.0);
+  EXPECT_EQ(gradient_of(store, "w")[0].item<float>(), 2.0f);
+  EXPECT_EQ(gradient_of(store, "norm")[0].item<float>(), 2.0f);
+}
+
+TEST(ParameterStore, RefreshRoundsTheMasters) {
+  ParameterTable table;
+  table.add(row("w", {1}, {.kind = Kind::kConstant, .a = 1.0 + 1.0 / 512}));
+  ParameterStore store(table, {at::kFloat, at::kBFloat16, at::kCPU});
+  store.initialize(1);
+  EXPECT_EQ(store.parameters()[0].master.item<float>(), 1.001953125f);
+  EXPECT_EQ(store.compute("w").to(at::kFloat).item<float>(), 1.0f);
+}
+
+TEST(ParameterTable, CountsActiveParametersByTheirShare) {
+  ParameterTable table;
+  table.add({.name = "dense", .shape = {3, 5}, .sharding = {}, .init = {}});
+  table.add(
+      {.name = "experts", .shape = {8, 10}, .sharding = {}, .init = {}, .active_share = 0.25});
+  EXPECT_EQ(table.numel(), 95);
+  EXPECT_EQ(table.active_numel(), 35);
+  EXPECT_EQ(table.find("absent"), nullptr);
+}
+
+TEST(ParameterTableDeathTest, ANameStandsInItOnce) {
+  ParameterTable table;
+  table.add(row("w", {1}, {}));
+  EXPECT_DEATH(table.add(row("w", {2}, {})), "'w' is declared twice");
+}
+
+}  // namespace
+}  // namespace weft
