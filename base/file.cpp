@@ -17,6 +17,9 @@
 namespace weft {
 namespace {
 
+// Opening a pipe must not wait for its writer.
+constexpr int kReadFlags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
+
 std::string reason() { return std::strerror(errno); }
 
 // Input that cannot be read.
@@ -49,7 +52,7 @@ absl::StatusOr<int64_t> regular_file_size(int descriptor, const fs::path& path) 
 }  // namespace
 
 absl::StatusOr<std::string> read_file(const fs::path& path, int64_t limit_bytes) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const Descriptor file(::open(path.c_str(), kReadFlags));
   if (file.get() < 0) return unreadable(path, reason());
   WEFT_ASSIGN_OR_RETURN(const int64_t size, regular_file_size(file.get(), path));
   if (size > limit_bytes) {
@@ -70,7 +73,7 @@ absl::StatusOr<std::string> read_file(const fs::path& path, int64_t limit_bytes)
 }
 
 absl::StatusOr<MappedFile> MappedFile::open(const fs::path& path) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const Descriptor file(::open(path.c_str(), kReadFlags));
   if (file.get() < 0) return unreadable(path, reason());
   WEFT_ASSIGN_OR_RETURN(const int64_t size, regular_file_size(file.get(), path));
   if (size == 0) return MappedFile(path, nullptr, 0);

@@ -3,21 +3,26 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <limits>
+#include <optional>
 #include <set>
+#include <tuple>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include <ATen/ops/empty.h>
-#include <nlohmann/json.hpp>
+
+#include "base/json.h"
 
 namespace weft {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
-constexpr int64_t kMaxHeaderBytes = 100'000'000;
-constexpr int kMaxDepth = 4;  // header, tensor, shape, and one more to be refused by type
-constexpr int64_t kAlignment = 8;
+constexpr uint64_t kMaxHeaderBytes = 100'000'000;
+// Depth: header, tensor, shape. A tensor is about ten values.
+constexpr JsonLimits kHeaderLimits = {.depth = 3, .values = 1 << 22};
+constexpr size_t kMaxDimensions = 64;
+constexpr size_t kLengthBytes = 8;
+constexpr size_t kAlignment = 8;
+constexpr char kMetadata[] = "__metadata__";
 
 struct DtypeName {
   const char* name;
@@ -49,86 +54,117 @@ size_t dtype_rank(at::ScalarType dtype) {
   WEFT_CHECK(false, "safetensors cannot hold ", dtype);
 }
 
-// Parses a JSON object, refusing duplicate keys at any level and nesting beyond kMaxDepth.
-absl::StatusOr<Json> parse_header(std::string_view text) {
-  std::vector<std::set<std::string>> keys;
-  std::string problem;
-  const auto watch = [&](int depth, Json::parse_event_t event, Json& value) {
-    if (!problem.empty()) return false;
-    if (depth > kMaxDepth) problem = "is nested too deeply";
-    if (event == Json::parse_event_t::object_start) keys.emplace_back();
-    if (event == Json::parse_event_t::object_end && !keys.empty()) keys.pop_back();
-    if (event == Json::parse_event_t::key && !keys.empty() &&
-        !keys.back().insert(value.get<std::string>()).second) {
-      problem = absl::StrCat("has '", value.get<std::string>(), "' twice");
+// The shape and the bytes that a tensor of it takes.
+absl::Status parse_shape(const Json& sizes, SafetensorsEntry& entry, int64_t& bytes) {
+  if (sizes.size() > kMaxDimensions) {
+    return bad_input("has ", sizes.size(), " dimensions, at most ", kMaxDimensions, " are read");
+  }
+  // Strides are products of the sizes other than 0: those must fit too.
+  int64_t extent = static_cast<int64_t>(c10::elementSize(entry.dtype));
+  bool empty = false;
+  for (const Json& json : sizes) {
+    const std::optional<int64_t> size = as_count(json);
+    if (!size.has_value()) return bad_input("has a shape that is not a list of sizes");
+    entry.shape.push_back(*size);
+    empty |= *size == 0;
+    if (__builtin_mul_overflow(extent, std::max<int64_t>(*size, 1), &extent)) {
+      return bad_input("has a shape beyond 2^63 bytes");
     }
-    return problem.empty();
-  };
-  Json header = Json::parse(text, watch, /*allow_exceptions=*/false);
-  if (!problem.empty()) return bad_input("the header ", problem);
-  if (header.is_discarded()) return bad_input("the header is not JSON");
-  if (!header.is_object()) return bad_input("the header is not a JSON object");
-  return header;
-}
-
-bool is_count(const Json& value) {
-  return value.is_number_unsigned() &&
-         value.get<uint64_t>() <= uint64_t{std::numeric_limits<int64_t>::max()};
+  }
+  bytes = empty ? 0 : extent;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<SafetensorsEntry> parse_entry(const std::string& name, const Json& json) {
-  const auto wrong = [&](const std::string& what) {
-    return bad_input("tensor '", name, "': ", what);
-  };
-  if (!json.is_object()) return wrong("is not an object");
-  if (!json.contains("dtype") || !json["dtype"].is_string()) return wrong("has no dtype");
-  const std::string dtype = json["dtype"].get<std::string>();
-  const DtypeName* known = find_dtype(dtype);
-  if (known == nullptr) return wrong("has dtype " + dtype + ", which weft does not read");
-  if (!json.contains("shape") || !json["shape"].is_array()) return wrong("has no shape");
+  const std::string* dtype = find_string(json, "dtype");
+  if (dtype == nullptr) return bad_input("has no dtype");
+  const DtypeName* known = find_dtype(*dtype);
+  if (known == nullptr) return bad_input("has dtype ", *dtype, ", which weft does not read");
+  const Json* sizes = find_array(json, "shape");
+  if (sizes == nullptr) return bad_input("has no shape");
   SafetensorsEntry entry{name, known->dtype, {}, 0, 0};
-  int64_t bytes = static_cast<int64_t>(c10::elementSize(known->dtype));
-  for (const Json& size : json["shape"]) {
-    if (!is_count(size)) return wrong("has a shape that is not a list of sizes");
-    entry.shape.push_back(size.get<int64_t>());
-    if (__builtin_mul_overflow(bytes, entry.shape.back(), &bytes)) {
-      return wrong("has a shape beyond 2^63 bytes");
-    }
+  int64_t bytes = 0;
+  WEFT_RETURN_IF_ERROR(parse_shape(*sizes, entry, bytes));
+  const Json* offsets = find_array(json, "data_offsets");
+  if (offsets == nullptr || offsets->size() != 2 || !as_count((*offsets)[0]).has_value() ||
+      !as_count((*offsets)[1]).has_value()) {
+    return bad_input("has no data_offsets of two numbers");
   }
-  if (!json.contains("data_offsets") || !json["data_offsets"].is_array() ||
-      json["data_offsets"].size() != 2 || !is_count(json["data_offsets"][0]) ||
-      !is_count(json["data_offsets"][1])) {
-    return wrong("has no data_offsets of two numbers");
-  }
-  entry.begin = json["data_offsets"][0].get<int64_t>();
-  entry.end = json["data_offsets"][1].get<int64_t>();
+  entry.begin = *as_count((*offsets)[0]);
+  entry.end = *as_count((*offsets)[1]);
   if (entry.end < entry.begin || entry.end - entry.begin != bytes) {
-    return wrong(absl::StrCat("has data_offsets [", entry.begin, ", ", entry.end,
-                              "], but dtype and shape need ", bytes, " bytes"));
+    return bad_input("has data_offsets [", entry.begin, ", ", entry.end,
+                     "], but dtype and shape need ", bytes, " bytes");
   }
   return entry;
 }
 
-// The data must be covered without holes or overlaps.
-absl::Status check_cover(const std::vector<SafetensorsEntry>& entries, int64_t data_bytes) {
-  std::vector<const SafetensorsEntry*> order;
-  for (const SafetensorsEntry& entry : entries) order.push_back(&entry);
-  std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
-    return std::pair(a->begin, a->end) < std::pair(b->begin, b->end);
+absl::StatusOr<std::map<std::string, std::string>> parse_metadata(const Json& json) {
+  if (!json.is_object()) return bad_input("__metadata__: is not an object");
+  std::map<std::string, std::string> metadata;
+  for (const auto& [key, word] : json.items()) {
+    if (!word.is_string()) return bad_input("__metadata__: '", key, "' is not a string");
+    metadata[key] = word.get<std::string>();
+  }
+  return metadata;
+}
+
+// Puts the entries into the order of their data, which they must cover without holes or overlaps.
+absl::Status order_and_check_cover(std::vector<SafetensorsEntry>& entries, int64_t data_bytes) {
+  std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
   });
   int64_t covered = 0;
-  for (const SafetensorsEntry* entry : order) {
-    if (entry->begin != covered) {
-      return bad_input("tensor '", entry->name, "': starts at byte ", entry->begin,
+  for (const SafetensorsEntry& entry : entries) {
+    if (entry.begin != covered) {
+      return bad_input("tensor '", entry.name, "': starts at byte ", entry.begin,
                        " of the data, expected ", covered);
     }
-    covered = entry->end;
+    covered = entry.end;
   }
   if (covered != data_bytes) {
     return bad_input("the tensors take ", covered, " bytes, but the file holds ", data_bytes,
                      " bytes of data");
   }
   return absl::OkStatus();
+}
+
+// The text of the header, between the length and the data.
+absl::StatusOr<std::string_view> header_text(std::span<const std::byte> bytes) {
+  if (bytes.size() < kLengthBytes) {
+    return bad_input("has ", bytes.size(), " bytes, a safetensors file has at least 8");
+  }
+  uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), kLengthBytes);
+  if (length > kMaxHeaderBytes || length > bytes.size() - kLengthBytes) {
+    return bad_input("says that its header has ", length, " bytes, but the file has ", bytes.size(),
+                     " (and at most ", kMaxHeaderBytes, " are allowed)");
+  }
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, length);
+  if (!text.starts_with('{')) return bad_input("its header does not start with {");
+  return text;
+}
+
+// The header of tensors that follow each other without gaps, padded.
+std::string make_header(const std::vector<NamedTensor>& tensors,
+                        const std::map<std::string, std::string>& metadata) {
+  std::set<std::string> names;
+  std::vector<std::string> members;
+  if (!metadata.empty())
+    members.push_back(absl::StrCat("\"", kMetadata, "\":", Json(metadata).dump()));
+  int64_t offset = 0;
+  for (const auto& [name, tensor] : tensors) {
+    WEFT_CHECK(name != kMetadata && names.insert(name).second, "tensor '", name, "' twice");
+    const int64_t end = offset + static_cast<int64_t>(tensor.nbytes());
+    members.push_back(absl::StrCat(Json(name).dump(), ":{\"dtype\":\"",
+                                   safetensors_dtype(tensor.scalar_type()), "\",\"shape\":[",
+                                   absl::StrJoin(tensor.sizes(), ","), "],\"data_offsets\":[",
+                                   offset, ",", end, "]}"));
+    offset = end;
+  }
+  std::string text = absl::StrCat("{", absl::StrJoin(members, ","), "}");
+  text.resize((text.size() + kAlignment - 1) / kAlignment * kAlignment, ' ');
+  return text;
 }
 
 }  // namespace
@@ -140,40 +176,30 @@ const char* safetensors_dtype(at::ScalarType dtype) {
   return nullptr;
 }
 
-absl::StatusOr<SafetensorsFile> SafetensorsFile::open(const fs::path& path) {
-  WEFT_ASSIGN_OR_RETURN(MappedFile mapped, MappedFile::open(path));
-  SafetensorsFile file(std::move(mapped));
-  const std::span<const std::byte> bytes = file.file_.bytes();
-  const auto wrong = [&](const auto&... what) { return bad_input(path.string(), ": ", what...); };
-  if (bytes.size() < 8)
-    return wrong("has ", bytes.size(), " bytes, a safetensors file has at least 8");
-  uint64_t header_bytes = 0;
-  std::memcpy(&header_bytes, bytes.data(), 8);
-  if (header_bytes > uint64_t{kMaxHeaderBytes} || header_bytes > bytes.size() - 8) {
-    return wrong("says that its header has ", header_bytes, " bytes, but the file has ",
-                 bytes.size(), " (and at most ", kMaxHeaderBytes, " are allowed)");
-  }
-  file.data_start_ = static_cast<int64_t>(8 + header_bytes);
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + 8, header_bytes);
-  auto header = parse_header(text);
-  if (!header.ok()) return in_context(header.status(), path.string());
+absl::Status SafetensorsFile::parse() {
+  WEFT_ASSIGN_OR_RETURN(const std::string_view text, header_text(file_.bytes()));
+  auto header = parse_json(text, kHeaderLimits);
+  if (!header.ok()) return in_context(header.status(), "its header");
   for (const auto& [name, value] : header->items()) {
-    if (name == "__metadata__") {
-      if (!value.is_object()) return wrong("has __metadata__ that is not an object");
-      for (const auto& [key, word] : value.items()) {
-        if (!word.is_string()) return wrong("has __metadata__ '", key, "' that is not a string");
-        file.metadata_[key] = word.get<std::string>();
-      }
+    if (name == kMetadata) {
+      WEFT_ASSIGN_OR_RETURN(metadata_, parse_metadata(value));
       continue;
     }
     auto entry = parse_entry(name, value);
-    if (!entry.ok()) return in_context(entry.status(), path.string());
-    file.by_name_[name] = file.entries_.size();
-    file.entries_.push_back(*std::move(entry));
+    if (!entry.ok()) return in_context(entry.status(), "tensor '" + name + "'");
+    entries_.push_back(*std::move(entry));
   }
-  const int64_t data_bytes = static_cast<int64_t>(bytes.size()) - file.data_start_;
-  const absl::Status cover = check_cover(file.entries_, data_bytes);
-  if (!cover.ok()) return in_context(cover, path.string());
+  data_start_ = static_cast<int64_t>(kLengthBytes + text.size());
+  const int64_t data_bytes = static_cast<int64_t>(file_.bytes().size()) - data_start_;
+  WEFT_RETURN_IF_ERROR(order_and_check_cover(entries_, data_bytes));
+  for (size_t i = 0; i < entries_.size(); ++i) by_name_[entries_[i].name] = i;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SafetensorsFile> SafetensorsFile::open(const fs::path& path) {
+  WEFT_ASSIGN_OR_RETURN(MappedFile mapped, MappedFile::open(path));
+  SafetensorsFile file(std::move(mapped));
+  if (absl::Status parsed = file.parse(); !parsed.ok()) return in_context(parsed, path.string());
   return file;
 }
 
@@ -201,19 +227,7 @@ absl::StatusOr<WrittenFile> write_safetensors(const fs::path& path,
     return std::pair(dtype_rank(a.tensor.scalar_type()), a.name) <
            std::pair(dtype_rank(b.tensor.scalar_type()), b.name);
   });
-  Json header = Json::object();
-  if (!metadata.empty()) header["__metadata__"] = metadata;
-  int64_t offset = 0;
-  for (const NamedTensor& named : tensors) {
-    WEFT_CHECK(!header.contains(named.name), "tensor '", named.name, "' is given twice");
-    const int64_t end = offset + static_cast<int64_t>(named.tensor.nbytes());
-    header[named.name] = {{"dtype", safetensors_dtype(named.tensor.scalar_type())},
-                          {"shape", named.tensor.sizes().vec()},
-                          {"data_offsets", {offset, end}}};
-    offset = end;
-  }
-  std::string text = header.dump();
-  text.resize((text.size() + kAlignment - 1) / kAlignment * kAlignment, ' ');
+  const std::string text = make_header(tensors, metadata);
   WEFT_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::create(path));
   const uint64_t header_bytes = text.size();
   WEFT_RETURN_IF_ERROR(file.write(std::as_bytes(std::span(&header_bytes, 1))));

@@ -25,7 +25,7 @@ class SafetensorsFile final {
  public:
   static absl::StatusOr<SafetensorsFile> open(const fs::path& path);
 
-  const std::vector<SafetensorsEntry>& entries() const { return entries_; }  // in file order
+  const std::vector<SafetensorsEntry>& entries() const { return entries_; }  // in the data's order
   const SafetensorsEntry* find(const std::string& name) const;               // null if absent
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
@@ -36,6 +36,7 @@ class SafetensorsFile final {
 
  private:
   explicit SafetensorsFile(MappedFile file) : file_(std::move(file)) {}
+  absl::Status parse();
   MappedFile file_;
   int64_t data_start_ = 0;
   std::vector<SafetensorsEntry> entries_;
@@ -59,7 +60,7 @@ struct WrittenFile {
 absl::StatusOr<WrittenFile> write_safetensors(const fs::path& path, std::vector<NamedTensor> tensors,
                                               const std::map<std::string, std::string>& metadata);
 
-// "F32", "BF16", ... and back; nullptr / nullopt for what weft does not read.
+// "F32", "BF16", ...; null for a type that weft does not write.
 const char* safetensors_dtype(at::ScalarType dtype);
 
 }  // namespace weft
