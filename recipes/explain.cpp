@@ -13,6 +13,7 @@
 #include "recipes/recipe.h"
 #include "recipes/reference_intro.h"
 #include "recipes/scalar.h"
+#include "recipes/source_text.h"
 
 namespace weft {
 namespace {
@@ -48,8 +49,7 @@ class Documenter {
   template <class T>
   void field(const char* name, T& value, const Check& check, const char* doc) {
     const std::string path = prefix_ + name;
-    const std::string allowed = check.words();
-    docs_.push_back({path, absl::StrCat(type_words<T>(), allowed.empty() ? "" : ", ", allowed),
+    docs_.push_back({path, allowed_words<T>(check),
                      check.required ? "required" : default_text(value), condition_, doc});
     if constexpr (IsMapList<T>::value) {
       typename T::value_type item;
@@ -129,7 +129,7 @@ std::string table_row(const KeyDoc& doc) {
     return absl::StrReplaceAll(text, {{"|", "\\|"}, {"<", "&lt;"}});
   };
   const std::string only =
-      doc.condition.empty() ? "" : absl::StrCat(" (only with `", doc.condition, "`)");
+      doc.condition.empty() ? "" : absl::StrCat(" (only with ", doc.condition, ")");
   const std::string otherwise = absl::StrReplaceAll(doc.otherwise, {{"default ", ""}});
   return absl::StrCat("| `", doc.path, "` | ", cell(doc.type), " | ",
                       otherwise.empty() ? "" : absl::StrCat("`", cell(otherwise), "`"), " | ",
@@ -159,7 +159,7 @@ std::string recipe_reference() {
   std::string section;
   for (const KeyDoc& doc : all_docs()) {
     const std::string top = doc.path.substr(0, doc.path.find('.'));
-    const bool is_section = doc.otherwise.empty() || doc.type.find("of maps") != std::string::npos;
+    const bool is_section = doc.type.starts_with("a map") || doc.type.starts_with("a list of maps");
     const std::string here =
         doc.path.find('.') != std::string::npos || is_section ? top : "The run";
     if (here != section) {

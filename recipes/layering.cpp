@@ -7,6 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 
+#include "recipes/source_text.h"
+
 namespace weft {
 namespace {
 

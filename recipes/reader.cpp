@@ -5,6 +5,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 
+#include "recipes/source_text.h"
+
 namespace weft {
 
 void MapReader::finish() {

@@ -39,7 +39,7 @@ class MapReader {
     const std::string path = path_ + name;
     if (entry == nullptr) {
       if (check.required)
-        log_.complaints.add(map_.place, path, "is missing, needs " + needed<T>(check));
+        log_.complaints.add(map_.place, path, "is missing, needs " + allowed_words<T>(check));
       return;
     }
     log_.places.set(path, entry->value.place);
@@ -58,13 +58,6 @@ class MapReader {
   void finish();
 
  private:
-  template <class T>
-  static std::string needed(const Check& check) {
-    const std::string allowed = check.words();
-    const bool numeric = std::is_same_v<T, int64_t> || std::is_same_v<T, double>;
-    return type_words<T>() + (numeric && !allowed.empty() ? " " + allowed : "");
-  }
-
   template <class T>
   void read_value(const YamlNode& node, const std::string& path, const Check& check, T& value) {
     if constexpr (Described<T>) {

@@ -9,6 +9,7 @@
 #include "absl/strings/str_replace.h"
 
 #include "base/check.h"
+#include "recipes/source_text.h"
 
 namespace weft {
 namespace {
@@ -34,7 +35,7 @@ bool has_leading_zero(const std::string& text) {
 // Why a node is no number at all, or "".
 std::string refuse_number(const YamlNode& node, double& value) {
   if (node.kind != YamlNode::Kind::kScalar) return found_words(node);
-  if (node.quoted) return absl::StrCat("is the text ", quoted(node.text), " in quotes");
+  if (node.quoted) return found_words(node);
   if (has_leading_zero(node.text)) {
     return absl::StrCat("is ", quoted(node.text), " with a leading zero");
   }
@@ -66,7 +67,8 @@ std::string found_words(const YamlNode& node) {
     case YamlNode::Kind::kScalar:
       break;
   }
-  return "is " + quoted(node.text);
+  const std::string text = quoted(node.text);
+  return node.quoted ? "is the text " + text + " in quotes" : "is " + text;
 }
 
 std::string read_plain(const YamlNode& node, bool& value) {
@@ -84,6 +86,9 @@ std::string read_plain(const YamlNode& node, int64_t& value) {
   const char* end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, value);
   if (error == std::errc() && stop == end) return "";
+  if (error == std::errc::result_out_of_range && stop == end) {
+    return found_words(node) + " and needs more than 64 bits";
+  }
   // Up to 2^53 a double holds every integer, so that 1e6 and 2.0 are exact.
   constexpr double kExact = 9007199254740992.0;
   if (std::abs(number) > kExact || number != std::floor(number)) return found_words(node);

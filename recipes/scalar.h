@@ -54,6 +54,21 @@ std::string type_words() {
   }
 }
 
+// The same with the range: "an integer from 1 to 4096 or auto", "text, not empty".
+template <class T>
+std::string allowed_words(const Check& check) {
+  if constexpr (IsOrWord<T>::value) {
+    using Value = typename std::decay_t<decltype(*T().value)>;
+    return allowed_words<Value>(check) + " or " + T::word();
+  } else if constexpr (IsList<T>::value && !IsMapList<T>::value) {
+    return "a list, each " + allowed_words<typename T::value_type>(check);
+  } else {
+    const std::string range = check.words();
+    constexpr bool kNumber = std::is_same_v<T, int64_t> || std::is_same_v<T, double>;
+    return type_words<T>() + (range.empty() ? "" : kNumber ? " " : ", ") + range;
+  }
+}
+
 // "is a list", "is 'abc'", "has no value".
 std::string found_words(const YamlNode& node);
 

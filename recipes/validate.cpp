@@ -113,7 +113,7 @@ void check_stages(const std::vector<StageConfig>& stages, const IsBroken& is_bro
                                         first->second, "; each stage needs its own"));
     }
     if (is_broken(path + ".steps")) continue;
-    total += std::min(stages[i].steps, kMaxTotalSteps);
+    total += std::min(stages[i].steps, kMaxTotalSteps + 1);
     if (total <= kMaxTotalSteps) continue;
     problems.add("steps", absl::StrCat("is ", stages[i].steps,
                                        ", must keep the sum over stages below 2^31"));

@@ -8,7 +8,7 @@
 #include <yaml-cpp/exceptions.h>
 #include <yaml-cpp/parser.h>
 
-#include "base/check.h"
+#include "recipes/source_text.h"
 
 namespace weft {
 namespace {
@@ -20,18 +20,26 @@ size_t count_nodes(const YamlNode& node) {
   return count;
 }
 
+// What yaml-cpp accepts and weft does not: thrown through its parser, caught in parse_yaml.
+struct Refusal {
+  YAML::Mark mark;
+  std::string message;
+};
+
 // Builds the tree from yaml-cpp's events. Limits are kept while reading: the first value beyond one
-// ends the parse by an exception, which parse_yaml catches.
+// ends the parse by a Refusal.
 class TreeBuilder final : public YAML::EventHandler {
  public:
-  TreeBuilder(std::string name, Lines lines, Complaints& complaints)
-      : name_(std::move(name)), lines_(lines), complaints_(complaints) {
+  TreeBuilder(const std::string& text, std::string name, Lines lines, Complaints& complaints)
+      : text_(text), name_(std::move(name)), lines_(lines), complaints_(complaints) {
     root_.place = place(YAML::Mark());
   }
 
   YamlNode take_root() { return std::move(root_); }
 
-  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    if (++documents_ > 1) fail(mark, "a second YAML document starts here; a recipe is one");
+  }
   void OnDocumentEnd() override {}
 
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
@@ -51,6 +59,9 @@ class TreeBuilder final : public YAML::EventHandler {
     YamlNode node = make(YamlNode::Kind::kScalar, mark);
     node.text = value;
     node.quoted = tag == "!";
+    if (node.quoted && !quote_is_closed(text_, static_cast<size_t>(mark.pos))) {
+      fail(mark, "the quote that opens here is never closed");
+    }
     put(std::move(node), mark, anchor);
   }
 
@@ -78,7 +89,7 @@ class TreeBuilder final : public YAML::EventHandler {
   };
 
   [[noreturn]] static void fail(const YAML::Mark& mark, const std::string& message) {
-    throw YAML::ParserException(mark, message);
+    throw Refusal{mark, message};
   }
 
   Place place(const YAML::Mark& mark) const {
@@ -158,6 +169,7 @@ class TreeBuilder final : public YAML::EventHandler {
     parent.node.entries.push_back({parent.key, parent.key_place, std::move(value)});
   }
 
+  const std::string& text_;
   const std::string name_;
   const Lines lines_;
   Complaints& complaints_;
@@ -165,60 +177,8 @@ class TreeBuilder final : public YAML::EventHandler {
   std::vector<Open> stack_;
   std::map<YAML::anchor_t, YamlNode> anchors_;
   size_t nodes_ = 0;
+  int documents_ = 0;
 };
-
-// The length of the UTF-8 character at `at`, 0 if it is not one (overlong forms and surrogates
-// aside, which do no harm here).
-size_t utf8_length(const std::string& text, size_t at) {
-  const auto byte = [&](size_t i) {
-    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u;
-  };
-  const unsigned first = byte(at);
-  const size_t length = first < 0x80   ? 1
-                        : first < 0xC2 ? 0
-                        : first < 0xE0 ? 2
-                        : first < 0xF0 ? 3
-                                       : 4;
-  if (first > 0xF4) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(at + i) & 0xC0) != 0x80) return 0;
-  }
-  return length;
-}
-
-// What is no text: control characters and bytes that are not UTF-8; and tabs that indent, about
-// which yaml-cpp says nothing helpful. Returns the complaint, or "" with `place` untouched.
-std::string refuse_text(const std::string& text, Place& place) {
-  int line = 1;
-  size_t line_start = 0;
-  bool indenting = true;
-  for (size_t i = 0; i < text.size();) {
-    const unsigned char c = text[i];
-    const size_t length = utf8_length(text, i);
-    std::string problem;
-    if (length == 0) {
-      problem = absl::StrCat("byte 0x", absl::Hex(c, absl::kZeroPad2), " is not UTF-8 text");
-    } else if ((c < 0x20 && c != '\n' && c != '\r' && c != '\t') || c == 0x7F) {
-      problem = absl::StrCat("control character 0x", absl::Hex(c, absl::kZeroPad2), " in a recipe");
-    } else if (c == '\t' && indenting) {
-      const size_t next = text.find_first_not_of(" \t\r", i);
-      const bool blank = next == std::string::npos || text[next] == '\n' || text[next] == '#';
-      if (!blank) problem = "a tab cannot indent YAML; use spaces";
-    }
-    if (!problem.empty()) {
-      place.line = line;
-      place.column = static_cast<int>(i - line_start) + 1;
-      return problem;
-    }
-    indenting = c == '\n' || (indenting && (c == ' ' || c == '\t'));
-    i += length;
-    if (c == '\n') {
-      ++line;
-      line_start = i;
-    }
-  }
-  return "";
-}
 
 }  // namespace
 
@@ -235,57 +195,29 @@ YamlEntry* YamlNode::find(const std::string& key) {
 
 YamlNode parse_yaml(const std::string& text, const std::string& name, Lines lines,
                     Complaints& complaints) {
-  Place bad{name, 0, 0};
-  const std::string refused = refuse_text(text, bad);
-  if (!refused.empty()) {
-    if (lines == Lines::kNo) bad = {name, 0, 0};
-    complaints.add(bad, "", refused);
-    return {};
+  constexpr char kByteOrderMark[] = "\xEF\xBB\xBF";
+  if (text.rfind(kByteOrderMark, 0) == 0)
+    return parse_yaml(text.substr(3), name, lines, complaints);
+  const auto complain = [&](int line, int column, const std::string& message) {
+    const bool has_line = lines == Lines::kYes && line > 0;
+    complaints.add({name, has_line ? line : 0, has_line ? column : 0}, "", message);
+    return YamlNode{};
+  };
+  if (const auto refused = refuse_text(text)) {
+    return complain(refused->line, refused->column, refused->message);
   }
   std::istringstream stream(text);
-  TreeBuilder builder(name, lines, complaints);
+  TreeBuilder builder(text, name, lines, complaints);
   try {
     YAML::Parser parser(stream);
-    parser.HandleNextDocument(builder);
-    Complaints unused;
-    TreeBuilder rest(name, lines, unused);
-    if (parser.HandleNextDocument(rest)) {
-      complaints.add({name, 0, 0}, "", "has more than one YAML document; a recipe is one");
+    while (parser.HandleNextDocument(builder)) {
     }
+  } catch (const Refusal& refusal) {
+    return complain(refusal.mark.line + 1, refusal.mark.column + 1, refusal.message);
   } catch (const YAML::Exception& error) {
-    Place at{name, 0, 0};
-    if (lines == Lines::kYes && !error.mark.is_null()) {
-      at.line = error.mark.line + 1;
-      at.column = error.mark.column + 1;
-    }
-    complaints.add(at, "", error.msg);
-    return {};
+    return complain(error.mark.line + 1, error.mark.column + 1, "is not valid YAML: " + error.msg);
   }
   return builder.take_root();
-}
-
-std::string escape_controls(const std::string& text) {
-  std::string escaped;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte != 0x7F) {
-      escaped += c;
-    } else {
-      absl::StrAppend(&escaped, "\\x", absl::Hex(byte, absl::kZeroPad2));
-    }
-  }
-  return escaped;
-}
-
-std::string quoted(const std::string& text) {
-  constexpr size_t kLongest = 60;
-  std::string shown = escape_controls(text);
-  if (shown.size() > kLongest) {
-    size_t cut = kLongest;
-    while (cut > 0 && (shown[cut] & 0xC0) == 0x80) --cut;  // not inside a UTF-8 character
-    shown = shown.substr(0, cut) + "...";
-  }
-  return "'" + shown + "'";
 }
 
 }  // namespace weft

@@ -38,10 +38,4 @@ enum class Lines { kNo, kYes };
 YamlNode parse_yaml(const std::string& text, const std::string& name, Lines lines,
                     Complaints& complaints);
 
-// `text` with control characters as \xNN, which is also how YAML writes them inside double quotes.
-std::string escape_controls(const std::string& text);
-
-// `text` in single quotes for a message: control characters escaped, cut after 60 bytes.
-std::string quoted(const std::string& text);
-
 }  // namespace weft

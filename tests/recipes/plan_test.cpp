@@ -1,0 +1,112 @@
+#include "recipes/plan.h"
+
+#include <chrono>
+
+#include <gtest/gtest.h>
+
+#include "models/causal_lm.h"
+#include "recipes/load.h"
+#include "tests/recipes/broken_recipes.h"
+
+namespace weft {
+namespace {
+
+Recipe with_sets(const std::string& path, const std::vector<std::string>& sets) {
+  auto loaded = load_recipe(path, sets, Purpose::kValidate);
+  WEFT_CHECK(loaded.ok(), loaded.status());
+  return loaded->recipe;
+}
+
+Recipe good() {
+  auto recipe = parse_recipe(kGoodRecipe, "good");
+  WEFT_CHECK(recipe.ok(), recipe.status());
+  return *std::move(recipe);
+}
+
+TEST(PlanMemory, StatesFollowFromTheParameterTable) {
+  const Recipe recipe = good();
+  const ParameterTable table = parameter_table(build_config(recipe.model));
+  const int64_t n = table.numel();
+  int64_t copied = 0;
+  for (const ParameterSpec& spec : table.rows()) {
+    if (spec.compute == ComputeType::kRecipe) copied += spec.numel();
+  }
+  const MemoryPlan fp32 = plan_memory(recipe, 4), bf16 = plan_memory(recipe, 2),
+                   fp64 = plan_memory(recipe, 8);
+  EXPECT_EQ(fp32.parameters, 4 * n);
+  EXPECT_EQ(fp32.gradients, 4 * n);
+  EXPECT_EQ(fp32.optimizer, 8 * n);
+  EXPECT_EQ(bf16.parameters, 4 * n + 2 * copied);
+  EXPECT_EQ(bf16.gradients, 4 * n + 2 * copied);
+  EXPECT_EQ(bf16.optimizer, 8 * n);
+  EXPECT_EQ(fp64.parameters, 8 * n);
+  EXPECT_EQ(fp64.optimizer, 16 * n);
+}
+
+TEST(PlanMemory, ActivationsGrowWithTheMicroBatch) {
+  Recipe recipe = good();
+  recipe.stages[0].micro_batch_tokens = Auto<int64_t>(64);
+  const int64_t one = plan_memory(recipe, 4).activations;
+  recipe.stages[0].micro_batch_tokens = Auto<int64_t>(128);
+  const int64_t two = plan_memory(recipe, 4).activations;
+  recipe.stages[0].micro_batch_tokens = Auto<int64_t>(192);
+  EXPECT_GT(two, one);
+  EXPECT_EQ(plan_memory(recipe, 4).activations - two, two - one);
+}
+
+// One llama layer in fp32, one token: two norms and the final one of 12 d each; q, k, v of 3 d,
+// rotated q and k of 2 d, two outputs of d, H sums; four values of width f. The joint weights of q,
+// k, v and of gate, up are kept once.
+TEST(PlanMemory, ActivationsOfOneLayerByHand) {
+  const auto recipe = parse_recipe(
+      "name: one\nmodel: {family: llama, hidden_size: 64, num_layers: 1, num_heads: 2, "
+      "intermediate_size: 128}\nstages:\n- {steps: 1, sequence_length: 1, batch_tokens: 1, "
+      "data: {sources: [{path: x}]}}\n",
+      "one");
+  ASSERT_TRUE(recipe.ok()) << recipe.status();
+  const int64_t d = 64, f = 128, heads = 2;
+  const int64_t token = 3 * 12 * d + 4 * (3 * d + 2 * d + 2 * d + heads) + 4 * 4 * f;
+  const int64_t joint = 4 * (3 * d * d + 2 * d * f);
+  EXPECT_EQ(plan_memory(*recipe, 4).activations, token + joint);
+}
+
+TEST(PlanMemory, AvailableMemoryIsThatOfAMachine) {
+  EXPECT_GT(available_memory(), int64_t{1} << 28);
+  EXPECT_LT(available_memory(), int64_t{1} << 50);
+}
+
+TEST(DescribePlan, ListsLayersAndTotals) {
+  const std::string text = describe_plan(good());
+  for (const char* piece :
+       {"broken: jamba, 4 layers, hidden_size 64, vocabulary 257\n", "layer       mixer ",
+        "moe 4 x 192, top 2",
+        "stage main: 10 updates of 256 tokens in sequences of 64, 256 a forward"}) {
+    EXPECT_NE(text.find(piece), std::string::npos) << piece << "\n" << text;
+  }
+}
+
+TEST(DescribePlan, FoldsEqualLayersAndSumsThem) {
+  Recipe recipe = good();
+  recipe.model = ModelRecipe{};
+  recipe.model.family = Family::kLlama;
+  recipe.model.vocab_size = 257;
+  recipe.model.hidden_size = 64;
+  recipe.model.num_layers = 3;
+  resolve(recipe.model);
+  const std::string text = describe_plan(recipe);
+  // 3 (4 d^2 + 3 d f + 2 d) with d = 64, f = 192.
+  EXPECT_NE(text.find("0-2 "), std::string::npos) << text;
+  EXPECT_NE(text.find(" 160,128  160,128\n"), std::string::npos) << text;
+}
+
+TEST(DescribePlan, FiftyTwoBillionParametersTakeUnderTwoSeconds) {
+  const auto start = std::chrono::steady_clock::now();
+  const Recipe recipe = with_sets(WEFT_SOURCE_DIR "/configs/models/jamba-v0.1.yaml", {});
+  const std::string text = describe_plan(recipe);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  EXPECT_NE(text.find("51,570,323,328  12,110,311,296"), std::string::npos) << text;
+  EXPECT_LT(seconds.count(), 2.0);
+}
+
+}  // namespace
+}  // namespace weft
