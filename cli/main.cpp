@@ -10,7 +10,6 @@
 
 #include "base/schema.h"
 #include "cli/commands.h"
-#include "trainer/machine.h"
 
 namespace weft {
 namespace {
@@ -72,7 +71,6 @@ int run_command(int argc, char** argv) {
 }  // namespace weft
 
 int main(int argc, char** argv) {
-  weft::keep_pages();
   try {
     return weft::run_command(argc, argv);
   } catch (const std::exception& error) {

@@ -17,7 +17,6 @@
 #include <ATen/ops/linspace.h>
 #include <ATen/ops/mm.h>
 #include <c10/core/CachingDeviceAllocator.h>
-#include <malloc.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -131,16 +130,6 @@ std::string cpu_name() {
     if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
   }
   return "unknown CPU";
-}
-
-void keep_pages() {
-  // No allocation, however large, is a mapping of its own that ends with it.
-  mallopt(M_MMAP_MAX, 0);
-  // Nothing is given back from the end of the heap.
-  mallopt(M_TRIM_THRESHOLD, -1);
-  mallopt(M_TOP_PAD, 64 << 20);
-  // What one thread frees, another can use.
-  mallopt(M_ARENA_MAX, 1);
 }
 
 int usable_cores(const std::vector<int>& cpus, const fs::path& system_root,

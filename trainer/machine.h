@@ -19,11 +19,6 @@ int64_t memory_in_use(at::Device device);
 // The processor's name as the system gives it, or "unknown CPU".
 std::string cpu_name();
 
-// Tells the C library to keep freed memory for the next tensors rather than give it back to the
-// system: the pages of large tensors are then cleared once, not at every allocation. To be called
-// once, at the start of main.
-void keep_pages();
-
 // Threads that help: physical cores this process may run on, and no more than its CPU quota.
 int default_threads();
 
