@@ -1,20 +1,23 @@
 #include "parallel/tensor_store.h"
 
-#include <algorithm>
+#include <optional>
+#include <span>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include <ATen/core/grad_mode.h>
-#include <nlohmann/json.hpp>
+
+#include "base/json.h"
 
 namespace weft {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 constexpr char kManifest[] = "manifest.json";
+constexpr char kFormat[] = "weft-tensor-store";
 constexpr int kFormatVersion = 1;
-constexpr int64_t kMaxManifestBytes = 1 << 30;
+constexpr int64_t kMaxManifestBytes = 100'000'000;
+// Depth: manifest, its tensors, a tensor, its shape. A tensor is about six values.
+constexpr JsonLimits kManifestLimits = {.depth = 4, .values = 1 << 22};
 constexpr int64_t kMaxTextBytes = 1 << 28;
 
 // The tensors of each file, in the order given.
@@ -55,25 +58,28 @@ absl::Status TensorStoreWriter::add_tensors(const std::string& group,
               .second;
       WEFT_CHECK(added, "tensor '", named.name, "' is stored twice");
     }
-    bytes_ += file.size;
-    files_.push_back(file);
+    record(file);
   }
   return absl::OkStatus();
 }
 
 absl::Status TensorStoreWriter::add_text(const std::string& name, const std::string& text) {
   WEFT_RETURN_IF_ERROR(write_file(folder_ / name, text));
-  const int64_t size = static_cast<int64_t>(text.size());
-  files_.push_back({name, size, checksum(std::as_bytes(std::span(text)))});
-  bytes_ += size;
+  record({name, static_cast<int64_t>(text.size()), checksum(std::as_bytes(std::span(text)))});
   return absl::OkStatus();
 }
 
+void TensorStoreWriter::record(const WrittenFile& file) {
+  const bool added = file.name != kManifest && files_.emplace(file.name, file).second;
+  WEFT_CHECK(added, "file '", file.name, "' is stored twice");
+  bytes_ += file.size;
+}
+
 absl::Status TensorStoreWriter::finish() {
-  Json manifest = {{"format", "weft-tensor-store"}, {"version", kFormatVersion}};
+  Json manifest = {{"format", kFormat}, {"version", kFormatVersion}};
   manifest["files"] = Json::object();
-  for (const WrittenFile& file : files_) {
-    manifest["files"][file.name] = {{"bytes", file.size}, {"xxh3", hex64(file.checksum)}};
+  for (const auto& [name, file] : files_) {
+    manifest["files"][name] = {{"bytes", file.size}, {"xxh3", hex64(file.checksum)}};
   }
   manifest["tensors"] = Json::object();
   for (const auto& [name, placed] : tensors_) {
@@ -81,47 +87,57 @@ absl::Status TensorStoreWriter::finish() {
         {"file", placed.file}, {"dtype", placed.dtype}, {"shape", placed.shape}};
   }
   WEFT_RETURN_IF_ERROR(sync_folder(folder_));
-  return write_file(folder_ / kManifest, manifest.dump(1) + "\n");
+  // Without a newline at the end, every cut leaves a text that is no JSON.
+  return write_file(folder_ / kManifest, manifest.dump(1));
 }
 
 namespace {
 
 absl::StatusOr<Json> read_manifest(const fs::path& path) {
   WEFT_ASSIGN_OR_RETURN(const std::string text, read_file(path, kMaxManifestBytes));
-  Json manifest = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  const auto has_object = [&](const char* key) {
-    return manifest.contains(key) && manifest[key].is_object();
-  };
-  if (!manifest.is_object() || !has_object("files") || !has_object("tensors")) {
-    return bad_input(path.string(), ": is not a manifest");
+  auto manifest = parse_json(text, kManifestLimits);
+  if (!manifest.ok()) return in_context(manifest.status(), path.string());
+  const std::string* format = find_string(*manifest, "format");
+  if (format == nullptr || *format != kFormat || find_object(*manifest, "files") == nullptr ||
+      find_object(*manifest, "tensors") == nullptr) {
+    return bad_input(path.string(), ": is not a manifest of weft's");
   }
-  if (!manifest.contains("version") || manifest["version"] != kFormatVersion) {
+  if (find_count(*manifest, "version") != kFormatVersion) {
     return bad_input(path.string(), ": has another format version, this weft reads ",
                      kFormatVersion);
   }
   return manifest;
 }
 
-// Size and, for kFull, checksum of one file as the manifest says them.
-absl::Status check_file(const fs::path& path, const Json& entry, TensorStore::Verify verify) {
-  if (!entry.is_object() || !entry.contains("bytes") || !entry["bytes"].is_number_integer() ||
-      !entry.contains("xxh3") || !entry["xxh3"].is_string()) {
-    return bad_input(path.string(), ": its entry in the manifest is damaged");
+// Size and, for kFull, checksum of one file as the manifest's entry says them. The size.
+absl::StatusOr<int64_t> check_file(const fs::path& path, const Json& entry,
+                                   TensorStore::Verify verify) {
+  const std::optional<int64_t> expected = find_count(entry, "bytes");
+  const std::string* expected_sum = find_string(entry, "xxh3");
+  if (!expected.has_value() || expected_sum == nullptr) {
+    return bad_input(path.string(), ": its entry in ", kManifest, " is damaged");
   }
   std::error_code error;
   const auto size = fs::file_size(path, error);
   if (error) return bad_input(path.string(), ": ", error.message());
-  const int64_t expected = entry["bytes"].get<int64_t>();
-  if (static_cast<int64_t>(size) != expected) {
-    return bad_input(path.string(), ": has ", size, " bytes, the manifest says ", expected);
+  if (size != static_cast<uintmax_t>(*expected)) {
+    return bad_input(path.string(), ": has ", size, " bytes, ", kManifest, " says ", *expected);
   }
-  if (verify == TensorStore::Verify::kSizes) return absl::OkStatus();
+  if (verify == TensorStore::Verify::kSizes) return *expected;
   WEFT_ASSIGN_OR_RETURN(const uint64_t sum, checksum_file(path));
-  if (hex64(sum) != entry["xxh3"].get<std::string>()) {
-    return bad_input(path.string(), ": its checksum is ", hex64(sum), ", the manifest says ",
-                     entry["xxh3"].get<std::string>());
+  if (hex64(sum) != *expected_sum) {
+    return bad_input(path.string(), ": its checksum is ", hex64(sum), ", ", kManifest, " says ",
+                     *expected_sum);
   }
-  return absl::OkStatus();
+  return *expected;
+}
+
+// Whether the file's entry is what the manifest says of the tensor.
+bool agrees(const SafetensorsEntry& entry, const Json& placed) {
+  const std::string* dtype = find_string(placed, "dtype");
+  const Json* shape = find_array(placed, "shape");
+  return dtype != nullptr && *dtype == safetensors_dtype(entry.dtype) && shape != nullptr &&
+         *shape == Json(entry.shape);
 }
 
 }  // namespace
@@ -130,34 +146,50 @@ absl::StatusOr<TensorStore> TensorStore::open(const fs::path& folder, Verify ver
   WEFT_ASSIGN_OR_RETURN(const Json manifest, read_manifest(folder / kManifest));
   TensorStore store;
   store.folder_ = folder;
-  for (const auto& [name, entry] : manifest["files"].items()) {
+  WEFT_RETURN_IF_ERROR(store.open_files(*find_object(manifest, "files"), verify));
+  WEFT_RETURN_IF_ERROR(store.place_tensors(*find_object(manifest, "tensors")));
+  return store;
+}
+
+absl::Status TensorStore::open_files(const Json& files, Verify verify) {
+  for (const auto& [name, entry] : files.items()) {
     if (fs::path(name).filename() != name) {
-      return bad_input((folder / kManifest).string(), ": file name '", name, "' leaves the folder");
+      return bad_input((folder_ / kManifest).string(), ": file name '", name,
+                       "' leaves the folder");
     }
-    WEFT_RETURN_IF_ERROR(check_file(folder / name, entry, verify));
-    const int64_t size = entry["bytes"].get<int64_t>();
-    store.bytes_ += size;
+    WEFT_ASSIGN_OR_RETURN(const int64_t size, check_file(folder_ / name, entry, verify));
+    bytes_ += size;
     if (fs::path(name).extension() != ".safetensors") {
-      store.texts_[name] = size;
+      texts_.insert(name);
       continue;
     }
-    WEFT_ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::open(folder / name));
-    store.files_by_name_[name] = store.files_.size();
-    store.files_.push_back(std::move(file));
+    WEFT_ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::open(folder_ / name));
+    files_.emplace(name, std::move(file));
   }
-  for (const auto& [name, placed] : manifest["tensors"].items()) {
-    const std::string file = placed.value("file", "");
-    const auto found = store.files_by_name_.find(file);
-    const SafetensorsEntry* entry =
-        found == store.files_by_name_.end() ? nullptr : store.files_[found->second].find(name);
-    if (entry == nullptr || placed["dtype"] != safetensors_dtype(entry->dtype) ||
-        placed["shape"] != entry->shape) {
-      return bad_input((folder / kManifest).string(), ": tensor '", name, "' is not in ", file,
-                       " with that dtype and shape");
+  return absl::OkStatus();
+}
+
+absl::Status TensorStore::place_tensors(const Json& tensors) {
+  for (const auto& [name, placed] : tensors.items()) {
+    const std::string* file_name = find_string(placed, "file");
+    const auto file = file_name == nullptr ? files_.end() : files_.find(*file_name);
+    const SafetensorsEntry* entry = file == files_.end() ? nullptr : file->second.find(name);
+    if (entry == nullptr || !agrees(*entry, placed)) {
+      return bad_input((folder_ / kManifest).string(), ": tensor '", name,
+                       "' is not in its file with that dtype and shape");
     }
-    store.tensors_[name] = found->second;
+    tensors_[name] = &file->second;
   }
-  return store;
+  for (const auto& [file_name, file] : files_) {
+    for (const SafetensorsEntry& entry : file.entries()) {
+      const auto placed = tensors_.find(entry.name);
+      if (placed == tensors_.end() || placed->second != &file) {
+        return bad_input((folder_ / kManifest).string(), ": does not list tensor '", entry.name,
+                         "' of ", file_name);
+      }
+    }
+  }
+  return absl::OkStatus();
 }
 
 std::vector<std::string> TensorStore::names() const {
@@ -169,7 +201,7 @@ std::vector<std::string> TensorStore::names() const {
 absl::Status TensorStore::read(const std::string& name, Tensor out) const {
   const auto found = tensors_.find(name);
   if (found == tensors_.end()) return bad_input(folder_.string(), ": has no tensor '", name, "'");
-  const SafetensorsFile& file = files_[found->second];
+  const SafetensorsFile& file = *found->second;
   const SafetensorsEntry& entry = *file.find(name);
   if (out.sizes() != at::IntArrayRef(entry.shape)) {
     return bad_input(folder_.string(), ": tensor '", name, "' is ", at::IntArrayRef(entry.shape),

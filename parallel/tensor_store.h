@@ -1,18 +1,22 @@
 #pragma once
-// Logical tensors in a folder of safetensors files with a manifest: what checkpoints are made of. The
-// manifest holds size and checksum of every file and which file holds which tensor; it is written
-// last, so a folder without one is no store. docs/checkpoint.md describes the format.
+// Logical tensors in a folder of safetensors files with a manifest: what checkpoints are made of.
+// The manifest holds size and checksum of every file and which file holds which tensor; it is
+// written last, so a folder without one is no store. docs/checkpoint.md describes the format.
 //
 //   TensorStoreWriter writer(folder, 2'000'000'000);
 //   WEFT_RETURN_IF_ERROR(writer.add_tensors("model", tensors));
 //   WEFT_RETURN_IF_ERROR(writer.add_text("recipe.yaml", recipe));
 //   WEFT_RETURN_IF_ERROR(writer.finish());
 //
-//   WEFT_ASSIGN_OR_RETURN(const TensorStore store, TensorStore::open(folder));   // checks every byte
+//   WEFT_ASSIGN_OR_RETURN(const TensorStore store,
+//                         TensorStore::open(folder, TensorStore::Verify::kFull));
 //   WEFT_RETURN_IF_ERROR(store.read("layers.0.mixer.q.weight", tensor));
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
+
+#include <nlohmann/json_fwd.hpp>
 
 #include "base/file.h"
 #include "base/safetensors.h"
@@ -26,7 +30,8 @@ class TensorStoreWriter final {
   // tensor alone does.
   TensorStoreWriter(fs::path folder, int64_t shard_bytes);
 
-  // Writes `<group>-00001-of-0000N.safetensors`, ... and fsyncs each. Names are unique in the store.
+  // Writes `<group>-00001-of-0000N.safetensors`, ... and fsyncs each.
+  // REQUIRES: names of tensors, groups and texts that the store does not have yet.
   absl::Status add_tensors(const std::string& group, const std::vector<NamedTensor>& tensors);
   // Writes and fsyncs a small text file (recipe, model, state).
   absl::Status add_text(const std::string& name, const std::string& text);
@@ -41,19 +46,21 @@ class TensorStoreWriter final {
     std::string dtype;
     std::vector<int64_t> shape;
   };
+  void record(const WrittenFile& file);
+
   fs::path folder_;
   int64_t shard_bytes_;
   int64_t bytes_ = 0;
-  std::vector<WrittenFile> files_;
+  std::map<std::string, WrittenFile> files_;  // by name
   std::map<std::string, Placed> tensors_;
 };
 
 class TensorStore final {
  public:
-  // kFull reads every file once and compares its checksum; kSizes compares sizes alone (for `info`).
+  // kFull reads every file once and compares its checksum; kSizes compares sizes (for `info`).
   enum class Verify { kFull, kSizes };
-  // A missing manifest, a missing, truncated or changed file, or a tensor that the files do not hold
-  // as the manifest says is an error that names the file.
+  // Bad input that names the file: no manifest, a missing, truncated or changed file, a tensor that
+  // its file does not hold as the manifest says, or one that the manifest does not list.
   static absl::StatusOr<TensorStore> open(const fs::path& folder, Verify verify);
 
   const fs::path& folder() const { return folder_; }
@@ -64,16 +71,22 @@ class TensorStore final {
   absl::Status read(const std::string& name, Tensor out) const;
   // A text file of the store.
   absl::StatusOr<std::string> text(const std::string& name) const;
-  // Total bytes of all files.
+  // Total bytes of all files but the manifest.
   int64_t bytes() const { return bytes_; }
 
+  TensorStore(TensorStore&&) = default;
+  TensorStore& operator=(TensorStore&&) = default;
+
  private:
+  TensorStore() = default;
+  absl::Status open_files(const nlohmann::json& files, Verify verify);
+  absl::Status place_tensors(const nlohmann::json& tensors);
+
   fs::path folder_;
   int64_t bytes_ = 0;
-  std::map<std::string, size_t> files_by_name_;
-  std::vector<SafetensorsFile> files_;
-  std::map<std::string, size_t> tensors_;  // name -> index in files_
-  std::map<std::string, int64_t> texts_;   // name -> size
+  std::map<std::string, SafetensorsFile> files_;           // by file name; nodes stay in place
+  std::map<std::string, const SafetensorsFile*> tensors_;  // by tensor name, into files_
+  std::set<std::string> texts_;
 };
 
 }  // namespace weft

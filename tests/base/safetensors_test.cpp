@@ -223,7 +223,9 @@ TEST_F(SafetensorsTest, AFullDiskIsReportedAndLeavesNothingHalfWritten) {
   EXPECT_TRUE(fs::is_empty(path().parent_path()));
 }
 
-TEST_F(SafetensorsTest, ANameTwiceIsAProgrammerError) {
+using SafetensorsDeathTest = SafetensorsTest;
+
+TEST_F(SafetensorsDeathTest, ANameTwiceIsAProgrammerError) {
   const Tensor x = count_up({1}, at::kFloat);
   EXPECT_DEATH(write({{"a", x}, {"a", x}}), "tensor 'a' twice");
   EXPECT_DEATH(write({{"__metadata__", x}}), "tensor '__metadata__' twice");
