@@ -1,0 +1,93 @@
+// The causal convolution with silu, forward and backward, against LibTorch's conv1d on [Bz, D, T]
+// followed by silu (without documents, which it cannot do). Prints the ratio, then Google
+// Benchmark's table with bytes per second: forward reads x and writes y, backward reads x and dy
+// and writes dx. Arguments: [Bz, T, D].
+#include "benchmark/benchmark.h"
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/conv1d.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/silu.h>
+#include <ATen/ops/zeros.h>
+
+#include "bench/versus.h"
+#include "models/kernels/causal_conv.h"
+
+namespace weft {
+namespace {
+
+constexpr int64_t kTaps = 4;
+
+struct Inputs {
+  Tensor x, weight, bias, starts;
+};
+
+Inputs make_inputs(int64_t batch, int64_t time, int64_t channels, at::ScalarType type) {
+  const auto leaf = [&](at::IntArrayRef sizes) {
+    return at::randn(sizes).to(type).set_requires_grad(true);
+  };
+  return {leaf({batch, time, channels}), leaf({channels, kTaps}), leaf({channels}),
+          at::zeros({batch, time}, at::kBool)};
+}
+
+Tensor ours(const Inputs& in) { return causal_conv_silu(in.x, in.weight, in.bias, in.starts); }
+
+// The peer.
+Tensor conv1d_silu(const Inputs& in) {
+  const int64_t time = in.x.size(1);
+  const Tensor sum = at::conv1d(in.x.transpose(1, 2), in.weight.unsqueeze(1), in.bias, /*stride=*/1,
+                                /*padding=*/kTaps - 1, /*dilation=*/1, in.x.size(2));
+  return at::silu(sum.narrow(2, 0, time).transpose(1, 2));
+}
+
+template <class Conv>
+void forward_backward(const Conv& conv, const Inputs& in) {
+  const Tensor y = conv(in);
+  y.backward(at::ones_like(y));
+  for (const Tensor* t : {&in.x, &in.weight, &in.bias}) t->mutable_grad() = Tensor{};
+}
+
+void compare(const char* what, at::ScalarType type) {
+  const Inputs in = make_inputs(2, 1024, 1024, type);
+  print_ratio(
+      what, "conv1d and silu", [&] { forward_backward(ours, in); },
+      [&] { forward_backward(conv1d_silu, in); });
+}
+
+void conv_forward(benchmark::State& state, at::ScalarType type) {
+  const Inputs in = make_inputs(state.range(0), state.range(1), state.range(2), type);
+  const at::NoGradGuard no_grad;
+  for (auto _ : state) benchmark::DoNotOptimize(ours(in));
+  state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * in.x.nbytes() * 2));
+}
+
+void conv_forward_backward(benchmark::State& state, at::ScalarType type) {
+  const Inputs in = make_inputs(state.range(0), state.range(1), state.range(2), type);
+  for (auto _ : state) forward_backward(ours, in);
+  state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * in.x.nbytes() * 5));
+}
+
+void sizes(benchmark::internal::Benchmark* b) {
+  b->Args({2, 1024, 1024})->Args({1, 1025, 59})->Args({8, 1024, 512});
+  b->Unit(benchmark::kMillisecond)->UseRealTime();
+}
+
+BENCHMARK_CAPTURE(conv_forward, fp32, at::kFloat)->Apply(sizes);
+BENCHMARK_CAPTURE(conv_forward, bf16, at::kBFloat16)->Apply(sizes);
+BENCHMARK_CAPTURE(conv_forward_backward, fp32, at::kFloat)->Apply(sizes);
+BENCHMARK_CAPTURE(conv_forward_backward, bf16, at::kBFloat16)->Apply(sizes);
+
+}  // namespace
+}  // namespace weft
+
+int main(int argc, char** argv) {
+  weft::keep_freed_pages();
+  std::printf("threads %d\n", at::get_num_threads());
+  weft::compare("fp32 2x1024x1024, 4 taps, forward+backward", at::kFloat);
+  weft::compare("bf16 2x1024x1024, 4 taps, forward+backward", at::kBFloat16);
+  benchmark::Initialize(&argc, argv);
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}

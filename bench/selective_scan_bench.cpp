@@ -1,0 +1,116 @@
+// The selective scan, forward and backward, against a step-by-step loop in LibTorch operators over
+// unbind(1) slices with one stack at the end. Prints the ratios, then Google Benchmark's table.
+// Arguments: [Bz, T, D, N].
+#include <vector>
+
+#include "benchmark/benchmark.h"
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/rand.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/silu.h>
+#include <ATen/ops/softplus.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
+
+#include "bench/versus.h"
+#include "models/kernels/selective_scan.h"
+
+namespace weft {
+namespace {
+
+struct Size {
+  int64_t batch, time, channels, states;
+};
+
+SelectiveScanInputs make_inputs(const Size& s, at::ScalarType type) {
+  const auto leaf = [](const Tensor& t) { return t.detach().set_requires_grad(true); };
+  const auto parameter = type == at::kDouble ? at::kDouble : at::kFloat;
+  SelectiveScanInputs in;
+  in.x = leaf(at::randn({s.batch, s.time, s.channels}).to(type));
+  in.dt = leaf(at::randn({s.batch, s.time, s.channels}).to(type));
+  in.b = leaf(at::randn({s.batch, s.time, s.states}).to(type));
+  in.c = leaf(at::randn({s.batch, s.time, s.states}).to(type));
+  in.z = leaf(at::randn({s.batch, s.time, s.channels}).to(type));
+  in.a_log = leaf(at::rand({s.channels, s.states}).to(parameter));
+  in.d = leaf(at::randn({s.channels}).to(parameter));
+  in.dt_bias = leaf(at::randn({s.channels}).to(parameter) - 4);
+  in.starts = at::zeros({s.batch, s.time}, at::kBool);
+  return in;
+}
+
+// The peer: as written by hand in LibTorch, one document a row.
+Tensor step_by_step(const SelectiveScanInputs& in) {
+  const at::ScalarType compute = in.a_log.scalar_type();
+  const Tensor x = in.x.to(compute), a = -in.a_log.exp();
+  const Tensor delta = at::softplus(in.dt.to(compute) + in.dt_bias);
+  const std::vector<Tensor> deltas = delta.unbind(1), inputs = (delta * x).unbind(1);
+  const std::vector<Tensor> bs = in.b.to(compute).unbind(1), cs = in.c.to(compute).unbind(1);
+  Tensor h = at::zeros({x.size(0), a.size(0), a.size(1)}, a.options());
+  std::vector<Tensor> steps;
+  for (size_t t = 0; t < deltas.size(); ++t) {
+    h = (deltas[t].unsqueeze(-1) * a).exp() * h + inputs[t].unsqueeze(-1) * bs[t].unsqueeze(1);
+    steps.push_back(h.matmul(cs[t].unsqueeze(-1)).squeeze(-1));
+  }
+  const Tensor y = at::stack(steps, 1) + in.d * x;
+  return (y * at::silu(in.z.to(compute))).to(in.x.scalar_type());
+}
+
+template <class Scan>
+void forward_backward(const Scan& scan, const SelectiveScanInputs& in) {
+  const Tensor y = scan(in);
+  y.backward(at::ones_like(y));
+  for (const Tensor* t : {&in.x, &in.dt, &in.b, &in.c, &in.z, &in.a_log, &in.d, &in.dt_bias}) {
+    t->mutable_grad() = Tensor{};
+  }
+}
+
+const auto kOurs = [](const SelectiveScanInputs& in) { return selective_scan(in); };
+
+void compare(const char* what, const Size& size, at::ScalarType type) {
+  const SelectiveScanInputs in = make_inputs(size, type);
+  print_ratio(
+      what, "step-by-step loop", [&] { forward_backward(kOurs, in); },
+      [&] { forward_backward(step_by_step, in); });
+}
+
+void scan_forward(benchmark::State& state, at::ScalarType type) {
+  const SelectiveScanInputs in =
+      make_inputs({state.range(0), state.range(1), state.range(2), state.range(3)}, type);
+  const at::NoGradGuard no_grad;
+  for (auto _ : state) benchmark::DoNotOptimize(selective_scan(in));
+  state.SetItemsProcessed(state.iterations() * state.range(0) * state.range(1));
+}
+
+void scan_forward_backward(benchmark::State& state, at::ScalarType type) {
+  const SelectiveScanInputs in =
+      make_inputs({state.range(0), state.range(1), state.range(2), state.range(3)}, type);
+  for (auto _ : state) forward_backward(kOurs, in);
+  state.SetItemsProcessed(state.iterations() * state.range(0) * state.range(1));
+}
+
+void sizes(benchmark::internal::Benchmark* b) {
+  b->Args({2, 1024, 1024, 16})->Args({1, 1025, 59, 17})->Args({8, 1024, 512, 16});
+  b->Unit(benchmark::kMillisecond)->UseRealTime();
+}
+
+BENCHMARK_CAPTURE(scan_forward, fp32, at::kFloat)->Apply(sizes);
+BENCHMARK_CAPTURE(scan_forward, bf16, at::kBFloat16)->Apply(sizes);
+BENCHMARK_CAPTURE(scan_forward_backward, fp32, at::kFloat)->Apply(sizes);
+BENCHMARK_CAPTURE(scan_forward_backward, bf16, at::kBFloat16)->Apply(sizes);
+
+}  // namespace
+}  // namespace weft
+
+int main(int argc, char** argv) {
+  weft::keep_freed_pages();
+  std::printf("threads %d\n", at::get_num_threads());
+  weft::compare("fp32 2x1024x1024x16 forward+backward", {2, 1024, 1024, 16}, at::kFloat);
+  weft::compare("bf16 2x1024x1024x16 forward+backward", {2, 1024, 1024, 16}, at::kBFloat16);
+  weft::compare("fp32 1x1025x59x17 forward+backward", {1, 1025, 59, 17}, at::kFloat);
+  benchmark::Initialize(&argc, argv);
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
