@@ -7,41 +7,40 @@ namespace weft::cpu::WEFT_ISA {
 
 // Hands out parts of a workspace, each aligned to a vector.
 class Carver {
-public:
-  explicit Carver(void *workspace) : next_(static_cast<char *>(workspace)) {}
-  template <class T> T *take(int64_t count) {
-    T *part = reinterpret_cast<T *>(next_);
+ public:
+  explicit Carver(void* workspace) : next_(static_cast<char*>(workspace)) {}
+  template <class T>
+  T* take(int64_t count) {
+    T* part = reinterpret_cast<T*>(next_);
     next_ += (count * static_cast<int64_t>(sizeof(T)) + 63) / 64 * 64;
     return part;
   }
 
-private:
-  char *next_;
+ private:
+  char* next_;
 };
 
 // Element (b, t, i) of a tensor of rows.
 template <class S>
-inline S *at(const Rows<S> &rows, int64_t b, int64_t t, int64_t i) {
+inline S* at(const Rows<S>& rows, int64_t b, int64_t t, int64_t i) {
   return rows.data + b * rows.batch_stride + t * rows.row_stride + i;
 }
 
 // Asks for `count` elements that will soon be read (or written: kWrite). Rows
 // lie so far apart that the processor doesn't foresee the next one.
-template <bool kWrite, class S> inline void prefetch(S *from, int count) {
+template <bool kWrite, class S>
+inline void prefetch(S* from, int count) {
   constexpr int kLine = 64 / static_cast<int>(sizeof(S));
-  for (int i = 0; i < count; i += kLine)
-    __builtin_prefetch(from + i, kWrite ? 1 : 0, 2);
+  for (int i = 0; i < count; i += kLine) __builtin_prefetch(from + i, kWrite ? 1 : 0, 2);
 }
 
 // Column n of a table [channels, columns] as a vector: lane i is row i, up to
 // `count`.
 template <class C>
-inline Vec<C> load_column(const C *table, int64_t columns, int64_t n,
-                          int count) {
+inline Vec<C> load_column(const C* table, int64_t columns, int64_t n, int count) {
   C lanes[kLanes<C>] = {};
-  for (int i = 0; i < count && i < kLanes<C>; ++i)
-    lanes[i] = table[i * columns + n];
+  for (int i = 0; i < count && i < kLanes<C>; ++i) lanes[i] = table[i * columns + n];
   return load_full(lanes);
 }
 
-} // namespace weft::cpu::WEFT_ISA
+}  // namespace weft::cpu::WEFT_ISA

@@ -4,48 +4,42 @@
 
 namespace weft::cpu {
 
-int64_t scan_groups(int64_t channels) {
-  return (channels + kScanGroup - 1) / kScanGroup;
-}
+int64_t scan_groups(int64_t channels) { return (channels + kScanGroup - 1) / kScanGroup; }
 
 int64_t scan_workspace_bytes(int64_t states, int64_t compute_size) {
-  constexpr int64_t kTables = 4, kSteps = 9; // of vectors over a group
-  constexpr int64_t kBlockBytes =
-      int64_t{kScanChunk} * 16 * 64; // a block's buffer, at most
-  return kScanGroup * compute_size *
-             (kTables * states + kSteps * (kScanChunk + 1)) +
+  constexpr int64_t kTables = 4, kSteps = 9;                      // of vectors over a group
+  constexpr int64_t kBlockBytes = int64_t{kScanChunk} * 16 * 64;  // a block's buffer, at most
+  return kScanGroup * compute_size * (kTables * states + kSteps * (kScanChunk + 1)) +
          6 * kBlockBytes;
 }
 
 template <class S>
-void selective_scan_forward(const ScanForward<S> &scan, Isa isa) {
-  const ScanShape &shape = scan.in.shape;
+void selective_scan_forward(const ScanForward<S>& scan, Isa isa) {
+  const ScanShape& shape = scan.in.shape;
   const auto task = isa == Isa::kAvx512 ? avx512::scan_forward_task<S>
                     : isa == Isa::kAvx2 ? avx2::scan_forward_task<S>
                                         : baseline::scan_forward_task<S>;
-  run_tasks(
-      shape.batch * scan_groups(shape.channels),
-      scan_workspace_bytes(shape.states, sizeof(Compute<S>)),
-      [&](int64_t index, void *workspace) { task(scan, index, workspace); });
+  run_tasks(shape.batch * scan_groups(shape.channels),
+            scan_workspace_bytes(shape.states, sizeof(Compute<S>)),
+            [&](int64_t index, void* workspace) { task(scan, index, workspace); });
 }
 
 template <class S>
-void selective_scan_backward(const ScanBackward<S> &scan, Isa isa) {
-  const ScanShape &shape = scan.in.shape;
+void selective_scan_backward(const ScanBackward<S>& scan, Isa isa) {
+  const ScanShape& shape = scan.in.shape;
   const auto task = isa == Isa::kAvx512 ? avx512::scan_backward_task<S>
                     : isa == Isa::kAvx2 ? avx2::scan_backward_task<S>
                                         : baseline::scan_backward_task<S>;
-  run_tasks(
-      shape.batch * scan_groups(shape.channels),
-      scan_workspace_bytes(shape.states, sizeof(Compute<S>)),
-      [&](int64_t index, void *workspace) { task(scan, index, workspace); });
+  run_tasks(shape.batch * scan_groups(shape.channels),
+            scan_workspace_bytes(shape.states, sizeof(Compute<S>)),
+            [&](int64_t index, void* workspace) { task(scan, index, workspace); });
 }
 
-#define WEFT_INSTANTIATE(S)                                                    \
-  template void selective_scan_forward<S>(const ScanForward<S> &, Isa);        \
-  template void selective_scan_backward<S>(const ScanBackward<S> &, Isa);
+#define WEFT_INSTANTIATE(S)                                            \
+  template void selective_scan_forward<S>(const ScanForward<S>&, Isa); \
+  template void selective_scan_backward<S>(const ScanBackward<S>&, Isa);
 WEFT_INSTANTIATE(float)
 WEFT_INSTANTIATE(double)
 WEFT_INSTANTIATE(Bf16)
 
-} // namespace weft::cpu
+}  // namespace weft::cpu

@@ -14,56 +14,52 @@ constexpr int kBackwardBlock = 4;
 #endif
 
 // The chunk's vectors, [kGroupVectors, kStepStride] each.
-template <class C> struct BackwardSteps {
-  Vec<C> *delta, *slope; // step size and its derivative
-  Vec<C> *x, *u;         // x; delta x
-  Vec<C> *dy,
-      *dgate; // gradient of y before the gate; that of z, but for the factor y
-  Vec<C> *y, *du,
-      *da_h; // sums over states: C h; B g; A times the gradient of A
+template <class C>
+struct BackwardSteps {
+  Vec<C>*delta, *slope;  // step size and its derivative
+  Vec<C>*x, *u;          // x; delta x
+  Vec<C>*dy,
+      *dgate;  // gradient of y before the gate; that of z, but for the factor y
+  Vec<C>*y, *du,
+      *da_h;  // sums over states: C h; B g; A times the gradient of A
 };
 
 // One block's buffers: [kScanChunk, block].
-template <class C> struct BackwardBlock {
-  Vec<C> *h, *decay; // of one vector of channels
-  Vec<C> *db, *dc;   // summed over the vectors of the group
+template <class C>
+struct BackwardBlock {
+  Vec<C>*h, *decay;  // of one vector of channels
+  Vec<C>*db, *dc;    // summed over the vectors of the group
   C *b, *c;
 };
 
 template <class S>
-inline void prefetch_backward_inputs(const ScanBackward<S> &scan,
-                                     const ScanTask &task, int64_t t) {
-  const Rows<const S> *const inputs[] = {&scan.in.x, &scan.in.dt, &scan.in.z,
-                                         &scan.dy};
-  for (const Rows<const S> *rows : inputs) {
+inline void prefetch_backward_inputs(const ScanBackward<S>& scan, const ScanTask& task, int64_t t) {
+  const Rows<const S>* const inputs[] = {&scan.in.x, &scan.in.dt, &scan.in.z, &scan.dy};
+  for (const Rows<const S>* rows : inputs) {
     prefetch<false>(at(*rows, task.b, t, task.first), task.channels);
   }
 }
 
 template <bool kFull, class S, class C = Compute<S>>
-inline void load_backward_steps(const ScanBackward<S> &scan,
-                                const ScanTask &task, int64_t t0, int steps,
-                                const BackwardSteps<C> &of) {
-  const ScanInputs<S> &in = scan.in;
-  const Rows<S> *const outputs[] = {&scan.dx, &scan.ddt, &scan.dz};
+inline void load_backward_steps(const ScanBackward<S>& scan, const ScanTask& task, int64_t t0,
+                                int steps, const BackwardSteps<C>& of) {
+  const ScanInputs<S>& in = scan.in;
+  const Rows<S>* const outputs[] = {&scan.dx, &scan.ddt, &scan.dz};
   for (int t = 0; t < steps; ++t) {
-    const S *x = at(in.x, task.b, t0 + t, task.first);
-    const S *dt = at(in.dt, task.b, t0 + t, task.first);
-    const S *z_row = at(in.z, task.b, t0 + t, task.first);
-    const S *dy = at(scan.dy, task.b, t0 + t, task.first);
-    if (t0 > 0)
-      prefetch_backward_inputs(scan, task, t0 - kScanChunk + t);
-    for (const Rows<S> *out : outputs) {
+    const S* x = at(in.x, task.b, t0 + t, task.first);
+    const S* dt = at(in.dt, task.b, t0 + t, task.first);
+    const S* z_row = at(in.z, task.b, t0 + t, task.first);
+    const S* dy = at(scan.dy, task.b, t0 + t, task.first);
+    if (t0 > 0) prefetch_backward_inputs(scan, task, t0 - kScanChunk + t);
+    for (const Rows<S>* out : outputs) {
       prefetch<true>(at(*out, task.b, t0 + t, task.first), task.channels);
     }
-    for_each_vector<kFull, C>(task.channels, [&](int v, int channel,
-                                                 int count) {
+    for_each_vector<kFull, C>(task.channels, [&](int v, int channel, int count) {
       const int i = v * kStepStride + t;
       const Vec<C> bias = load(in.dt_bias + task.first + channel, count);
       const Softplus<C> step = softplus<C>(load(dt + channel, count) + bias);
       const Vec<C> z = load(z_row + channel, count);
-      const Vec<C> gate = sigmoid<C>(z),
-                   dout = load(dy + channel, count) * gate;
+      const Vec<C> gate = sigmoid<C>(z), dout = load(dy + channel, count) * gate;
       of.delta[i] = step.value;
       of.slope[i] = step.slope;
       of.x[i] = load(x + channel, count);
@@ -77,17 +73,14 @@ inline void load_backward_steps(const ScanBackward<S> &scan,
 
 // Makes the states of a chunk again, from those that enter it.
 template <int kBlock, class C>
-inline void remake_block(int steps, const bool *starts,
-                         const BackwardBlock<C> &block, const Vec<C> *rates,
-                         const Vec<C> *entering, const BackwardSteps<C> &of) {
+inline void remake_block(int steps, const bool* starts, const BackwardBlock<C>& block,
+                         const Vec<C>* rates, const Vec<C>* entering, const BackwardSteps<C>& of) {
   constexpr int kStride = kGroupVectors<C>;
   Vec<C> h[kBlock];
-  for (int n = 0; n < kBlock; ++n)
-    h[n] = entering[n * kStride];
+  for (int n = 0; n < kBlock; ++n) h[n] = entering[n * kStride];
   for (int t = 0; t < steps; ++t) {
     if (starts[t]) {
-      for (int n = 0; n < kBlock; ++n)
-        h[n] = Vec<C>{};
+      for (int n = 0; n < kBlock; ++n) h[n] = Vec<C>{};
     }
     const Vec<C> delta = of.delta[t], u = of.u[t];
     Vec<C> sum = of.y[t];
@@ -107,23 +100,19 @@ inline void remake_block(int steps, const bool *starts,
 // reaches a state through the next one, rates and da those of A log2(e) and A;
 // all at a stride of kGroupVectors.
 template <int kBlock, class C>
-inline void reverse_block(int steps, const bool *starts,
-                          const BackwardBlock<C> &block, const Vec<C> *rates,
-                          const Vec<C> *entering, const BackwardSteps<C> &of,
-                          Vec<C> *carry_of_group, Vec<C> *da_of_group) {
+inline void reverse_block(int steps, const bool* starts, const BackwardBlock<C>& block,
+                          const Vec<C>* rates, const Vec<C>* entering, const BackwardSteps<C>& of,
+                          Vec<C>* carry_of_group, Vec<C>* da_of_group) {
   constexpr int kStride = kGroupVectors<C>;
   const Vec<C> none[kBlock] = {};
   Vec<C> at_start[kBlock];
-  for (int n = 0; n < kBlock; ++n)
-    at_start[n] = entering[n * kStride];
+  for (int n = 0; n < kBlock; ++n) at_start[n] = entering[n * kStride];
   Vec<C> carry[kBlock], da[kBlock];
-  for (int n = 0; n < kBlock; ++n)
-    carry[n] = carry_of_group[n * kStride];
-  for (int n = 0; n < kBlock; ++n)
-    da[n] = da_of_group[n * kStride];
+  for (int n = 0; n < kBlock; ++n) carry[n] = carry_of_group[n * kStride];
+  for (int n = 0; n < kBlock; ++n) da[n] = da_of_group[n * kStride];
   for (int t = steps - 1; t >= 0; --t) {
-    const Vec<C> *h = block.h + t * kBlock;
-    const Vec<C> *before = starts[t] ? none : t > 0 ? h - kBlock : at_start;
+    const Vec<C>* h = block.h + t * kBlock;
+    const Vec<C>* before = starts[t] ? none : t > 0 ? h - kBlock : at_start;
     const Vec<C> dy = of.dy[t], u = of.u[t], delta = of.delta[t];
     Vec<C> du = of.du[t], da_h = of.da_h[t];
 #pragma GCC unroll 16
@@ -141,21 +130,17 @@ inline void reverse_block(int steps, const bool *starts,
     of.du[t] = du;
     of.da_h[t] = da_h;
     if (starts[t]) {
-      for (int n = 0; n < kBlock; ++n)
-        carry[n] = Vec<C>{};
+      for (int n = 0; n < kBlock; ++n) carry[n] = Vec<C>{};
     }
   }
-  for (int n = 0; n < kBlock; ++n)
-    carry_of_group[n * kStride] = carry[n];
-  for (int n = 0; n < kBlock; ++n)
-    da_of_group[n * kStride] = da[n];
+  for (int n = 0; n < kBlock; ++n) carry_of_group[n * kStride] = carry[n];
+  for (int n = 0; n < kBlock; ++n) da_of_group[n * kStride] = da[n];
 }
 
 // Lanes of `sums` [steps, kBlock] to elements n .. n + kBlock - 1 of rows of
 // `out` [steps, states].
 template <int kBlock, class C>
-inline void store_lane_sums(int steps, const Vec<C> *sums, C *out,
-                            int64_t states) {
+inline void store_lane_sums(int steps, const Vec<C>* sums, C* out, int64_t states) {
   for (int first = 0; first < steps * kBlock; first += kLanes<C>) {
     Vec<C> rows[kLanes<C>];
     for (int i = 0; i < kLanes<C>; ++i) {
@@ -172,36 +157,32 @@ inline void store_lane_sums(int steps, const Vec<C> *sums, C *out,
 // Gradients of one chunk, from the sums over states; `dd` and `ddt_bias`
 // [kGroupVectors] are added to.
 template <bool kFull, class S, class C = Compute<S>>
-inline void store_backward_steps(const ScanBackward<S> &scan,
-                                 const ScanTask &task, int64_t t0, int steps,
-                                 const BackwardSteps<C> &of, Vec<C> *dd,
-                                 Vec<C> *ddt_bias) {
+inline void store_backward_steps(const ScanBackward<S>& scan, const ScanTask& task, int64_t t0,
+                                 int steps, const BackwardSteps<C>& of, Vec<C>* dd,
+                                 Vec<C>* ddt_bias) {
   for (int t = 0; t < steps; ++t) {
-    S *dx = at(scan.dx, task.b, t0 + t, task.first);
-    S *ddt_row = at(scan.ddt, task.b, t0 + t, task.first);
-    S *dz = at(scan.dz, task.b, t0 + t, task.first);
-    for_each_vector<kFull, C>(
-        task.channels, [&](int v, int channel, int count) {
-          const int i = v * kStepStride + t;
-          const Vec<C> d = load(scan.in.d + task.first + channel, count);
-          const Vec<C> ddelta =
-              of.x[i] * of.du[i] + of.da_h[i] * static_cast<C>(kLn2);
-          const Vec<C> ddt = ddelta * of.slope[i];
-          store(dz + channel, of.dgate[i] * (of.y[i] + d * of.x[i]), count);
-          store(dx + channel, d * of.dy[i] + of.delta[i] * of.du[i], count);
-          store(ddt_row + channel, ddt, count);
-          dd[v] += of.dy[i] * of.x[i];
-          ddt_bias[v] += ddt;
-        });
+    S* dx = at(scan.dx, task.b, t0 + t, task.first);
+    S* ddt_row = at(scan.ddt, task.b, t0 + t, task.first);
+    S* dz = at(scan.dz, task.b, t0 + t, task.first);
+    for_each_vector<kFull, C>(task.channels, [&](int v, int channel, int count) {
+      const int i = v * kStepStride + t;
+      const Vec<C> d = load(scan.in.d + task.first + channel, count);
+      const Vec<C> ddelta = of.x[i] * of.du[i] + of.da_h[i] * static_cast<C>(kLn2);
+      const Vec<C> ddt = ddelta * of.slope[i];
+      store(dz + channel, of.dgate[i] * (of.y[i] + d * of.x[i]), count);
+      store(dx + channel, d * of.dy[i] + of.delta[i] * of.du[i], count);
+      store(ddt_row + channel, ddt, count);
+      dd[v] += of.dy[i] * of.x[i];
+      ddt_bias[v] += ddt;
+    });
   }
 }
 
 // The task's sums over time. The gradient of a_log is that of A times A.
 template <class S, class C = Compute<S>>
-inline void store_parameter_sums(const ScanBackward<S> &scan,
-                                 const ScanTask &task, const Vec<C> *rates,
-                                 const Vec<C> *da, const Vec<C> *dd,
-                                 const Vec<C> *ddt_bias) {
+inline void store_parameter_sums(const ScanBackward<S>& scan, const ScanTask& task,
+                                 const Vec<C>* rates, const Vec<C>* da, const Vec<C>* dd,
+                                 const Vec<C>* ddt_bias) {
   const int64_t states = scan.in.shape.states;
   const int64_t base = task.b * scan.in.shape.channels + task.first;
   for (int v = 0; v * kLanes<C> < task.channels; ++v) {
@@ -221,103 +202,88 @@ inline void store_parameter_sums(const ScanBackward<S> &scan,
 }
 
 // The task's tables over states, [N, kGroupVectors].
-template <class C> struct BackwardTables {
-  Vec<C> *rates, *entering, *carry, *da;
+template <class C>
+struct BackwardTables {
+  Vec<C>*rates, *entering, *carry, *da;
 };
 
 template <class S, class C = Compute<S>>
-inline void load_entering(const ScanBackward<S> &scan, const ScanTask &task,
-                          int64_t chunk, Vec<C> *entering) {
-  const ScanShape &shape = scan.in.shape;
+inline void load_entering(const ScanBackward<S>& scan, const ScanTask& task, int64_t chunk,
+                          Vec<C>* entering) {
+  const ScanShape& shape = scan.in.shape;
   const int64_t chunks = (shape.time + kScanChunk - 1) / kScanChunk;
-  const C *row =
-      scan.entering + (task.b * chunks + chunk) * shape.states * shape.channels;
+  const C* row = scan.entering + (task.b * chunks + chunk) * shape.states * shape.channels;
   row += task.first;
   for (int64_t n = 0; n < shape.states; ++n, row += shape.channels) {
-    if (chunk > 0)
-      prefetch<false>(row - shape.states * shape.channels, task.channels);
+    if (chunk > 0) prefetch<false>(row - shape.states * shape.channels, task.channels);
     for (int v = 0; v * kLanes<C> < task.channels; ++v) {
-      entering[n * kGroupVectors<C> + v] =
-          load(row + v * kLanes<C>, task.channels - v * kLanes<C>);
+      entering[n * kGroupVectors<C> + v] = load(row + v * kLanes<C>, task.channels - v * kLanes<C>);
     }
   }
 }
 
 // All states of a chunk, block by block.
 template <class S, class C = Compute<S>>
-inline void
-scan_chunk_back(const ScanBackward<S> &scan, const ScanTask &task, int64_t t0,
-                int steps, const BackwardTables<C> &tables,
-                const BackwardSteps<C> &of, const BackwardBlock<C> &block) {
+inline void scan_chunk_back(const ScanBackward<S>& scan, const ScanTask& task, int64_t t0,
+                            int steps, const BackwardTables<C>& tables, const BackwardSteps<C>& of,
+                            const BackwardBlock<C>& block) {
   constexpr int kVectors = kGroupVectors<C>;
-  const ScanShape &shape = scan.in.shape;
-  const bool *starts = scan.in.starts + task.b * shape.time + t0;
-  const int64_t first_row =
-      (task.group * shape.batch + task.b) * shape.time + t0;
-  for_each_block<kBackwardBlock>(
-      0, shape.states, [&]<int kBlock>(Count<kBlock>, int64_t n) {
-        widen_block<kBlock>(scan.in.b, task.b, t0, steps, n, block.b);
-        widen_block<kBlock>(scan.in.c, task.b, t0, steps, n, block.c);
-        for (int i = 0; i < steps * kBlock; ++i)
-          block.db[i] = block.dc[i] = Vec<C>{};
-        for (int v = 0; v * kLanes<C> < task.channels; ++v) {
-          const int64_t i = n * kVectors + v;
-          const int row = v * kStepStride;
-          const BackwardSteps<C> at_v{
-              of.delta + row, of.slope + row, of.x + row,
-              of.u + row,     of.dy + row,    of.dgate + row,
-              of.y + row,     of.du + row,    of.da_h + row};
-          remake_block<kBlock, C>(steps, starts, block, tables.rates + i,
-                                  tables.entering + i, at_v);
-          reverse_block<kBlock, C>(steps, starts, block, tables.rates + i,
-                                   tables.entering + i, at_v, tables.carry + i,
-                                   tables.da + i);
-        }
-        const int64_t out = first_row * shape.states + n;
-        store_lane_sums<kBlock, C>(steps, block.db, scan.db + out,
-                                   shape.states);
-        store_lane_sums<kBlock, C>(steps, block.dc, scan.dc + out,
-                                   shape.states);
-      });
+  const ScanShape& shape = scan.in.shape;
+  const bool* starts = scan.in.starts + task.b * shape.time + t0;
+  const int64_t first_row = (task.group * shape.batch + task.b) * shape.time + t0;
+  for_each_block<kBackwardBlock>(0, shape.states, [&]<int kBlock>(Count<kBlock>, int64_t n) {
+    widen_block<kBlock>(scan.in.b, task.b, t0, steps, n, block.b);
+    widen_block<kBlock>(scan.in.c, task.b, t0, steps, n, block.c);
+    for (int i = 0; i < steps * kBlock; ++i) block.db[i] = block.dc[i] = Vec<C>{};
+    for (int v = 0; v * kLanes<C> < task.channels; ++v) {
+      const int64_t i = n * kVectors + v;
+      const int row = v * kStepStride;
+      const BackwardSteps<C> at_v{of.delta + row, of.slope + row, of.x + row,
+                                  of.u + row,     of.dy + row,    of.dgate + row,
+                                  of.y + row,     of.du + row,    of.da_h + row};
+      remake_block<kBlock, C>(steps, starts, block, tables.rates + i, tables.entering + i, at_v);
+      reverse_block<kBlock, C>(steps, starts, block, tables.rates + i, tables.entering + i, at_v,
+                               tables.carry + i, tables.da + i);
+    }
+    const int64_t out = first_row * shape.states + n;
+    store_lane_sums<kBlock, C>(steps, block.db, scan.db + out, shape.states);
+    store_lane_sums<kBlock, C>(steps, block.dc, scan.dc + out, shape.states);
+  });
 }
 
-template <class C> inline BackwardSteps<C> carve_steps(Carver &carver) {
-  Vec<C> *parts[9];
-  for (Vec<C> *&part : parts)
-    part = carver.take<Vec<C>>(kGroupVectors<C> * kStepStride);
-  return {parts[0], parts[1], parts[2], parts[3], parts[4],
-          parts[5], parts[6], parts[7], parts[8]};
+template <class C>
+inline BackwardSteps<C> carve_steps(Carver& carver) {
+  Vec<C>* parts[9];
+  for (Vec<C>*& part : parts) part = carver.take<Vec<C>>(kGroupVectors<C> * kStepStride);
+  return {parts[0], parts[1], parts[2], parts[3], parts[4], parts[5], parts[6], parts[7], parts[8]};
 }
 
-template <class C> inline BackwardBlock<C> carve_block(Carver &carver) {
+template <class C>
+inline BackwardBlock<C> carve_block(Carver& carver) {
   constexpr int kSize = kScanChunk * kBackwardBlock;
-  Vec<C> *parts[4];
-  for (Vec<C> *&part : parts)
-    part = carver.take<Vec<C>>(kSize);
-  C *const b = carver.take<C>(kSize);
-  C *const c = carver.take<C>(kSize);
+  Vec<C>* parts[4];
+  for (Vec<C>*& part : parts) part = carver.take<Vec<C>>(kSize);
+  C* const b = carver.take<C>(kSize);
+  C* const c = carver.take<C>(kSize);
   return {parts[0], parts[1], parts[2], parts[3], b, c};
 }
 
 template <class S>
-void scan_backward_task(const ScanBackward<S> &scan, int64_t index,
-                        void *workspace) {
+void scan_backward_task(const ScanBackward<S>& scan, int64_t index, void* workspace) {
   using C = Compute<S>;
   constexpr int kVectors = kGroupVectors<C>;
-  const ScanShape &shape = scan.in.shape;
+  const ScanShape& shape = scan.in.shape;
   const ScanTask task = scan_task(shape, index);
   const int64_t table = shape.states * kVectors;
   Carver carver(workspace);
-  Vec<C> *parts[4];
-  for (Vec<C> *&part : parts)
-    part = carver.take<Vec<C>>(table);
+  Vec<C>* parts[4];
+  for (Vec<C>*& part : parts) part = carver.take<Vec<C>>(table);
   const BackwardTables<C> tables{parts[0], parts[1], parts[2], parts[3]};
   const BackwardSteps<C> of = carve_steps<C>(carver);
   const BackwardBlock<C> block = carve_block<C>(carver);
   Vec<C> dd[kVectors] = {}, ddt_bias[kVectors] = {};
   load_decay_rates<S>(scan.in, task, tables.rates);
-  for (int64_t i = 0; i < table; ++i)
-    tables.carry[i] = tables.da[i] = Vec<C>{};
+  for (int64_t i = 0; i < table; ++i) tables.carry[i] = tables.da[i] = Vec<C>{};
 
   const int64_t chunks = (shape.time + kScanChunk - 1) / kScanChunk;
   for (int64_t chunk = chunks - 1; chunk >= 0; --chunk) {
@@ -340,4 +306,4 @@ void scan_backward_task(const ScanBackward<S> &scan, int64_t index,
   store_parameter_sums<S>(scan, task, tables.rates, tables.da, dd, ddt_bias);
 }
 
-} // namespace weft::cpu::WEFT_ISA
+}  // namespace weft::cpu::WEFT_ISA

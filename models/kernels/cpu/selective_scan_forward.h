@@ -14,48 +14,44 @@ constexpr int kForwardBlock = 4;
 #endif
 
 // The chunk's vectors, [kGroupVectors, kStepStride] each.
-template <class C> struct ForwardSteps {
-  Vec<C> *delta, *x, *u, *y; // step size; x; delta x; sum of C h
+template <class C>
+struct ForwardSteps {
+  Vec<C>*delta, *x, *u, *y;  // step size; x; delta x; sum of C h
 };
 
 template <bool kFull, class S, class C = Compute<S>>
-inline void load_forward_steps(const ScanInputs<S> &in, const ScanTask &task,
-                               int64_t t0, int steps,
-                               const ForwardSteps<C> &of) {
+inline void load_forward_steps(const ScanInputs<S>& in, const ScanTask& task, int64_t t0, int steps,
+                               const ForwardSteps<C>& of) {
   for (int t = 0; t < steps; ++t) {
-    const S *dt = at(in.dt, task.b, t0 + t, task.first);
-    const S *x = at(in.x, task.b, t0 + t, task.first);
+    const S* dt = at(in.dt, task.b, t0 + t, task.first);
+    const S* x = at(in.x, task.b, t0 + t, task.first);
     prefetch<false>(at(in.z, task.b, t0 + t, task.first), task.channels);
     if (t0 + t + kScanChunk < in.shape.time) {
       prefetch<false>(dt + kScanChunk * in.dt.row_stride, task.channels);
       prefetch<false>(x + kScanChunk * in.x.row_stride, task.channels);
     }
-    for_each_vector<kFull, C>(
-        task.channels, [&](int v, int channel, int count) {
-          const int i = v * kStepStride + t;
-          const Vec<C> bias = load(in.dt_bias + task.first + channel, count);
-          of.delta[i] = softplus<C>(load(dt + channel, count) + bias).value;
-          of.x[i] = load(x + channel, count);
-          of.u[i] = of.delta[i] * of.x[i];
-          of.y[i] = Vec<C>{};
-        });
+    for_each_vector<kFull, C>(task.channels, [&](int v, int channel, int count) {
+      const int i = v * kStepStride + t;
+      const Vec<C> bias = load(in.dt_bias + task.first + channel, count);
+      of.delta[i] = softplus<C>(load(dt + channel, count) + bias).value;
+      of.x[i] = load(x + channel, count);
+      of.u[i] = of.delta[i] * of.x[i];
+      of.y[i] = Vec<C>{};
+    });
   }
 }
 
 // Steps one vector of channels through a chunk for kBlock states: b, c [steps,
 // kBlock]; rates and states at a stride of kGroupVectors; y is added to.
 template <int kBlock, class C>
-inline void scan_block(int steps, const bool *starts, const C *b, const C *c,
-                       const Vec<C> *rates, const Vec<C> *delta,
-                       const Vec<C> *u, Vec<C> *states, Vec<C> *y) {
+inline void scan_block(int steps, const bool* starts, const C* b, const C* c, const Vec<C>* rates,
+                       const Vec<C>* delta, const Vec<C>* u, Vec<C>* states, Vec<C>* y) {
   constexpr int kStride = kGroupVectors<C>;
   Vec<C> h[kBlock];
-  for (int n = 0; n < kBlock; ++n)
-    h[n] = states[n * kStride];
+  for (int n = 0; n < kBlock; ++n) h[n] = states[n * kStride];
   for (int t = 0; t < steps; ++t) {
     if (starts[t]) {
-      for (int n = 0; n < kBlock; ++n)
-        h[n] = Vec<C>{};
+      for (int n = 0; n < kBlock; ++n) h[n] = Vec<C>{};
     }
     Vec<C> sums[2] = {y[t], Vec<C>{}};
 #pragma GCC unroll 16
@@ -66,89 +62,77 @@ inline void scan_block(int steps, const bool *starts, const C *b, const C *c,
     }
     y[t] = sums[0] + sums[1];
   }
-  for (int n = 0; n < kBlock; ++n)
-    states[n * kStride] = h[n];
+  for (int n = 0; n < kBlock; ++n) states[n * kStride] = h[n];
 }
 
 template <bool kFull, class S, class C = Compute<S>>
-inline void store_forward_steps(const ScanForward<S> &scan,
-                                const ScanTask &task, int64_t t0, int steps,
-                                const ForwardSteps<C> &of) {
+inline void store_forward_steps(const ScanForward<S>& scan, const ScanTask& task, int64_t t0,
+                                int steps, const ForwardSteps<C>& of) {
   for (int t = 0; t < steps; ++t) {
-    const S *z_row = at(scan.in.z, task.b, t0 + t, task.first);
-    S *y_row = at(scan.y, task.b, t0 + t, task.first);
-    for_each_vector<kFull, C>(
-        task.channels, [&](int v, int channel, int count) {
-          const int i = v * kStepStride + t;
-          const Vec<C> d = load(scan.in.d + task.first + channel, count);
-          const Vec<C> z = load(z_row + channel, count);
-          store(y_row + channel, (of.y[i] + d * of.x[i]) * z * sigmoid<C>(z),
-                count);
-        });
+    const S* z_row = at(scan.in.z, task.b, t0 + t, task.first);
+    S* y_row = at(scan.y, task.b, t0 + t, task.first);
+    for_each_vector<kFull, C>(task.channels, [&](int v, int channel, int count) {
+      const int i = v * kStepStride + t;
+      const Vec<C> d = load(scan.in.d + task.first + channel, count);
+      const Vec<C> z = load(z_row + channel, count);
+      store(y_row + channel, (of.y[i] + d * of.x[i]) * z * sigmoid<C>(z), count);
+    });
   }
 }
 
 // Keeps the states that enter a chunk, for the backward pass.
 template <class S, class C = Compute<S>>
-inline void store_entering(const ScanForward<S> &scan, const ScanTask &task,
-                           int64_t chunk, const Vec<C> *states) {
-  const ScanShape &shape = scan.in.shape;
+inline void store_entering(const ScanForward<S>& scan, const ScanTask& task, int64_t chunk,
+                           const Vec<C>* states) {
+  const ScanShape& shape = scan.in.shape;
   const int64_t chunks = (shape.time + kScanChunk - 1) / kScanChunk;
   for (int64_t n = 0; n < shape.states; ++n) {
-    C *row = scan.entering +
-             ((task.b * chunks + chunk) * shape.states + n) * shape.channels +
+    C* row = scan.entering + ((task.b * chunks + chunk) * shape.states + n) * shape.channels +
              task.first;
     for (int v = 0; v * kLanes<C> < task.channels; ++v) {
-      store(row + v * kLanes<C>, states[n * kGroupVectors<C> + v],
-            task.channels - v * kLanes<C>);
+      store(row + v * kLanes<C>, states[n * kGroupVectors<C> + v], task.channels - v * kLanes<C>);
     }
   }
 }
 
 template <class S>
-void scan_forward_task(const ScanForward<S> &scan, int64_t index,
-                       void *workspace) {
+void scan_forward_task(const ScanForward<S>& scan, int64_t index, void* workspace) {
   using C = Compute<S>;
   constexpr int kVectors = kGroupVectors<C>;
-  const ScanInputs<S> &in = scan.in;
+  const ScanInputs<S>& in = scan.in;
   const ScanTask task = scan_task(in.shape, index);
   const int64_t states = in.shape.states;
   Carver carver(workspace);
-  Vec<C> *rates = carver.take<Vec<C>>(states * kVectors);
-  Vec<C> *h = carver.take<Vec<C>>(states * kVectors);
-  const ForwardSteps<C> of{carver.take<Vec<C>>(kVectors * kStepStride),
-                           carver.take<Vec<C>>(kVectors * kStepStride),
-                           carver.take<Vec<C>>(kVectors * kStepStride),
-                           carver.take<Vec<C>>(kVectors * kStepStride)};
-  C *b = carver.take<C>(kScanChunk * kForwardBlock);
-  C *c = carver.take<C>(kScanChunk * kForwardBlock);
+  Vec<C>* rates = carver.take<Vec<C>>(states * kVectors);
+  Vec<C>* h = carver.take<Vec<C>>(states * kVectors);
+  const ForwardSteps<C> of{
+      carver.take<Vec<C>>(kVectors * kStepStride), carver.take<Vec<C>>(kVectors * kStepStride),
+      carver.take<Vec<C>>(kVectors * kStepStride), carver.take<Vec<C>>(kVectors * kStepStride)};
+  C* b = carver.take<C>(kScanChunk * kForwardBlock);
+  C* c = carver.take<C>(kScanChunk * kForwardBlock);
   load_decay_rates<S>(in, task, rates);
-  for (int64_t i = 0; i < states * kVectors; ++i)
-    h[i] = Vec<C>{};
+  for (int64_t i = 0; i < states * kVectors; ++i) h[i] = Vec<C>{};
 
   for (int64_t t0 = 0; t0 < in.shape.time; t0 += kScanChunk) {
     const int64_t left = in.shape.time - t0;
     const int steps = static_cast<int>(left < kScanChunk ? left : kScanChunk);
-    const bool *starts = in.starts + task.b * in.shape.time + t0;
-    if (scan.entering != nullptr)
-      store_entering(scan, task, t0 / kScanChunk, h);
+    const bool* starts = in.starts + task.b * in.shape.time + t0;
+    if (scan.entering != nullptr) store_entering(scan, task, t0 / kScanChunk, h);
     if (task.channels == kScanGroup) {
       load_forward_steps<true>(in, task, t0, steps, of);
     } else {
       load_forward_steps<false>(in, task, t0, steps, of);
     }
-    for_each_block<kForwardBlock>(
-        0, states, [&]<int kBlock>(Count<kBlock>, int64_t n) {
-          widen_block<kBlock>(in.b, task.b, t0, steps, n, b);
-          widen_block<kBlock>(in.c, task.b, t0, steps, n, c);
-          for (int v = 0; v * kLanes<C> < task.channels; ++v) {
-            const int64_t first = n * kVectors + v;
-            const int row = v * kStepStride;
-            scan_block<kBlock, C>(steps, starts, b, c, rates + first,
-                                  of.delta + row, of.u + row, h + first,
-                                  of.y + row);
-          }
-        });
+    for_each_block<kForwardBlock>(0, states, [&]<int kBlock>(Count<kBlock>, int64_t n) {
+      widen_block<kBlock>(in.b, task.b, t0, steps, n, b);
+      widen_block<kBlock>(in.c, task.b, t0, steps, n, c);
+      for (int v = 0; v * kLanes<C> < task.channels; ++v) {
+        const int64_t first = n * kVectors + v;
+        const int row = v * kStepStride;
+        scan_block<kBlock, C>(steps, starts, b, c, rates + first, of.delta + row, of.u + row,
+                              h + first, of.y + row);
+      }
+    });
     if (task.channels == kScanGroup) {
       store_forward_steps<true>(scan, task, t0, steps, of);
     } else {
@@ -157,4 +141,4 @@ void scan_forward_task(const ScanForward<S> &scan, int64_t index,
   }
 }
 
-} // namespace weft::cpu::WEFT_ISA
+}  // namespace weft::cpu::WEFT_ISA

@@ -26,19 +26,24 @@ constexpr int kVectorBytes = 16;
 #define WEFT_VECTOR_OP(name) _mm_##name
 #endif
 
-template <class C> struct VectorOf;
-template <> struct VectorOf<float> {
+template <class C>
+struct VectorOf;
+template <>
+struct VectorOf<float> {
   typedef float Type __attribute__((vector_size(kVectorBytes)));
   typedef uint32_t Bits __attribute__((vector_size(kVectorBytes)));
 };
-template <> struct VectorOf<double> {
+template <>
+struct VectorOf<double> {
   typedef double Type __attribute__((vector_size(kVectorBytes)));
   typedef uint64_t Bits __attribute__((vector_size(kVectorBytes)));
 };
 typedef uint16_t HalfBits __attribute__((vector_size(kVectorBytes / 2)));
 
-template <class C> using Vec = typename VectorOf<C>::Type;
-template <class C> using VecBits = typename VectorOf<C>::Bits;
+template <class C>
+using Vec = typename VectorOf<C>::Type;
+template <class C>
+using VecBits = typename VectorOf<C>::Bits;
 
 // Channels in a vector.
 template <class C>
@@ -53,48 +58,46 @@ inline float widen(Bf16 x) {
   return value;
 }
 
-template <class C> inline Vec<C> load_full(const C *from) {
+template <class C>
+inline Vec<C> load_full(const C* from) {
   Vec<C> v;
   __builtin_memcpy(&v, from, sizeof v);
   return v;
 }
-inline Vec<float> load_full(const Bf16 *from) {
+inline Vec<float> load_full(const Bf16* from) {
   HalfBits half;
   __builtin_memcpy(&half, from, sizeof half);
-  return reinterpret_cast<Vec<float>>(
-      __builtin_convertvector(half, VecBits<float>) << 16);
+  return reinterpret_cast<Vec<float>>(__builtin_convertvector(half, VecBits<float>) << 16);
 }
 
-template <class C> inline void store_full(C *to, Vec<C> v) {
+template <class C>
+inline void store_full(C* to, Vec<C> v) {
   __builtin_memcpy(to, &v, sizeof v);
 }
 // Rounds to nearest even; a NaN becomes the quiet NaN.
-inline void store_full(Bf16 *to, Vec<float> v) {
+inline void store_full(Bf16* to, Vec<float> v) {
   const VecBits<float> bits = reinterpret_cast<VecBits<float>>(v);
   const VecBits<float> rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
   const VecBits<float> quiet = VecBits<float>{} + 0x7FC0;
-  const HalfBits half =
-      __builtin_convertvector(v == v ? rounded : quiet, HalfBits);
+  const HalfBits half = __builtin_convertvector(v == v ? rounded : quiet, HalfBits);
   __builtin_memcpy(to, &half, sizeof half);
 }
 
 // The first `count` lanes; lanes behind them are 0 when loaded and left alone
 // when stored.
-template <class S> inline Vec<Compute<S>> load(const S *from, int count) {
-  if (count >= kLanes<Compute<S>>)
-    return load_full(from);
+template <class S>
+inline Vec<Compute<S>> load(const S* from, int count) {
+  if (count >= kLanes<Compute<S>>) return load_full(from);
   S padded[kLanes<Compute<S>>] = {};
-  for (int i = 0; i < count; ++i)
-    padded[i] = from[i];
+  for (int i = 0; i < count; ++i) padded[i] = from[i];
   return load_full(padded);
 }
-template <class S> inline void store(S *to, Vec<Compute<S>> v, int count) {
-  if (count >= kLanes<Compute<S>>)
-    return store_full(to, v);
+template <class S>
+inline void store(S* to, Vec<Compute<S>> v, int count) {
+  if (count >= kLanes<Compute<S>>) return store_full(to, v);
   S padded[kLanes<Compute<S>>];
   store_full(padded, v);
-  for (int i = 0; i < count; ++i)
-    to[i] = padded[i];
+  for (int i = 0; i < count; ++i) to[i] = padded[i];
 }
 
 // The larger and the smaller of x and a bound; NaN in x passes through. Single
@@ -113,24 +116,25 @@ inline Vec<double> at_most(Vec<double> x, double high) {
   return WEFT_VECTOR_OP(min_pd)(Vec<double>{} + high, x);
 }
 
-template <int... I> struct Indexes {};
+template <int... I>
+struct Indexes {};
 
-template <class V, int... I> inline V sum_neighbours(V a, V b, Indexes<I...>) {
-  return __builtin_shufflevector(a, b, (2 * I)...) +
-         __builtin_shufflevector(a, b, (2 * I + 1)...);
+template <class V, int... I>
+inline V sum_neighbours(V a, V b, Indexes<I...>) {
+  return __builtin_shufflevector(a, b, (2 * I)...) + __builtin_shufflevector(a, b, (2 * I + 1)...);
 }
 
 // sums[i] = sum of the lanes of rows[i], for kLanes rows; the rows are
 // overwritten. A tree of neighbours: the order of the sum is fixed.
-template <class C> inline Vec<C> sum_lanes(Vec<C> *rows) {
+template <class C>
+inline Vec<C> sum_lanes(Vec<C>* rows) {
   constexpr int kWidth = kLanes<C>;
   for (int count = kWidth; count > 1; count /= 2) {
     for (int i = 0; i < count / 2; ++i) {
-      rows[i] = sum_neighbours(rows[2 * i], rows[2 * i + 1],
-                               Indexes<__integer_pack(kWidth)...>{});
+      rows[i] = sum_neighbours(rows[2 * i], rows[2 * i + 1], Indexes<__integer_pack(kWidth)...>{});
     }
   }
   return rows[0];
 }
 
-} // namespace weft::cpu::WEFT_ISA
+}  // namespace weft::cpu::WEFT_ISA
