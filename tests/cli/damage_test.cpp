@@ -121,9 +121,9 @@ TEST_F(Damage, AnIndexThatLiesAboutLengthsIsRefused) {
 }
 
 TEST_F(Damage, ANonFiniteLossIsSkippedThenStopsTheRun) {
-  const Outcome outcome =
-      train({"--set", "stages.0.schedule={kind: constant, peak: 100}", "--set", "optim.clip_norm=0",
-             "--set", "guard.stop_after=2", "--set", "stages.0.steps=200"});
+  const Outcome outcome = train({"--set", "stages.0.schedule.peak=100", "--set",
+                                 "stages.0.schedule.decay_steps=0", "--set", "optim.clip_norm=0",
+                                 "--set", "guard.stop_after=2", "--set", "stages.0.steps=200"});
   EXPECT_EQ(outcome.exit_status, 1) << outcome.output;
   EXPECT_THAT(outcome.output, HasSubstr("guard.stop_after"));
 }

@@ -106,10 +106,10 @@ TEST_F(Resume, AFinishedRunExits0AndChangesNothing) {
 }
 
 TEST_F(Resume, MoreStepsLoggingAndCheckpointingMayChange) {
-  ASSERT_EQ(train({"--set", "stages.0.schedule={kind: constant, peak: 1.0e-3}"}).exit_status, 0);
+  ASSERT_EQ(train({"--set", "stages.0.schedule.decay_steps=0"}).exit_status, 0);
   const Outcome longer =
-      train({"--set", "stages.0.schedule={kind: constant, peak: 1.0e-3}", "--set",
-             "stages.0.steps=14", "--set", "logging.every_steps=2", "--set", "checkpoint.keep=5"});
+      train({"--set", "stages.0.schedule.decay_steps=0", "--set", "stages.0.steps=14", "--set",
+             "logging.every_steps=2", "--set", "checkpoint.keep=5"});
   EXPECT_EQ(longer.exit_status, 0) << longer.output;
   EXPECT_TRUE(fs::exists(checkpoint(14)));
 }
