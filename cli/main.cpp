@@ -10,6 +10,7 @@
 
 #include "base/schema.h"
 #include "cli/commands.h"
+#include "cli/openmp.h"
 
 namespace weft {
 namespace {
@@ -71,6 +72,7 @@ int run_command(int argc, char** argv) {
 }  // namespace weft
 
 int main(int argc, char** argv) {
+  weft::limit_openmp_spinning(argv);
   try {
     return weft::run_command(argc, argv);
   } catch (const std::exception& error) {
