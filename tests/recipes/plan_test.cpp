@@ -54,7 +54,7 @@ TEST(PlanMemory, ActivationsGrowWithTheMicroBatch) {
   EXPECT_EQ(plan_memory(recipe, 4).activations - two, two - one);
 }
 
-// One llama layer in fp32, one token: two norms and the final one of 12 d each; q, k, v of 3 d,
+// One llama layer in fp32, one token: two norms and the final one of 2 d + 1 each; q, k, v of 3 d,
 // rotated q and k of 2 d, two outputs of d, H sums; four values of width f. The joint weights of q,
 // k, v and of gate, up are kept once.
 TEST(PlanMemory, ActivationsOfOneLayerByHand) {
@@ -65,7 +65,7 @@ TEST(PlanMemory, ActivationsOfOneLayerByHand) {
       "one");
   ASSERT_TRUE(recipe.ok()) << recipe.status();
   const int64_t d = 64, f = 128, heads = 2;
-  const int64_t token = 3 * 12 * d + 4 * (3 * d + 2 * d + 2 * d + heads) + 4 * 4 * f;
+  const int64_t token = 3 * 4 * (2 * d + 1) + 4 * (3 * d + 2 * d + 2 * d + heads) + 4 * 4 * f;
   const int64_t joint = 4 * (3 * d * d + 2 * d * f);
   EXPECT_EQ(plan_memory(*recipe, 4).activations, token + joint);
 }
