@@ -11,6 +11,13 @@
 #include "models/kernels/dispatch.h"
 #include "models/kernels/partials.h"
 
+#ifdef WEFT_CUDA
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include "models/kernels/cuda/causal_conv.h"
+#endif
+
 namespace weft {
 namespace {
 
@@ -63,11 +70,35 @@ ConvInputs<S> raw(const Readable& in) {
           .starts = values<bool>(in.starts)};
 }
 
+// The kernels of the device that x is on.
+template <class S>
+void launch(const ConvForward<S>& conv, const Tensor& x, cpu::Isa isa) {
+#ifdef WEFT_CUDA
+  if (x.is_cuda()) {
+    const c10::cuda::CUDAGuard guard(x.device());
+    return cuda::causal_conv_forward(conv, c10::cuda::getCurrentCUDAStream());
+  }
+#endif
+  WEFT_CHECK(x.is_cpu(), "no causal_conv_silu on ", x.device());
+  cpu::causal_conv_forward(conv, isa);
+}
+template <class S>
+void launch(const ConvBackward<S>& conv, const Tensor& x, cpu::Isa isa) {
+#ifdef WEFT_CUDA
+  if (x.is_cuda()) {
+    const c10::cuda::CUDAGuard guard(x.device());
+    return cuda::causal_conv_backward(conv, c10::cuda::getCurrentCUDAStream());
+  }
+#endif
+  WEFT_CHECK(x.is_cpu(), "no causal_conv_silu on ", x.device());
+  cpu::causal_conv_backward(conv, isa);
+}
+
 Tensor run_forward(const Readable& in, cpu::Isa isa) {
   const Tensor y = at::empty(in.x.sizes(), in.x.options());
   with_storage(in.x, [&](auto storage) {
     using S = decltype(storage);
-    cpu::causal_conv_forward<S>({raw<S>(in), rows<S>(y)}, isa);
+    launch<S>(ConvForward<S>{raw<S>(in), rows<S>(y)}, in.x, isa);
   });
   return y;
 }
@@ -82,12 +113,12 @@ variable_list run_backward(const Readable& in, const Tensor& dy, cpu::Isa isa) {
   with_storage(in.x, [&](auto storage) {
     using S = decltype(storage);
     using C = Compute<S>;
-    cpu::causal_conv_backward<S>({.in = raw<S>(in),
-                                  .dy = rows<const S>(dy),
-                                  .dx = rows<S>(dx),
-                                  .dweight = values<C>(dweight),
-                                  .dbias = values<C>(dbias)},
-                                 isa);
+    const ConvBackward<S> conv{.in = raw<S>(in),
+                               .dy = rows<const S>(dy),
+                               .dx = rows<S>(dx),
+                               .dweight = values<C>(dweight),
+                               .dbias = values<C>(dbias)};
+    launch(conv, in.x, isa);
   });
   return {dx, sum_partials(dweight, in.weight),
           in.bias.defined() ? sum_partials(dbias, in.bias) : Tensor{}};
@@ -129,6 +160,7 @@ class CausalConvFunction final : public torch::autograd::Function<CausalConvFunc
 Tensor causal_conv_silu(const Tensor& x, const Tensor& weight, const Tensor& bias,
                         const Tensor& starts, cpu::Isa isa) {
   check_inputs(x, weight, bias, starts);
+  if (!has_kernels_for(x)) return causal_conv_silu_reference(x, weight, bias, starts);
   const bool differentiate =
       x.requires_grad() || weight.requires_grad() || (bias.defined() && bias.requires_grad());
   if (!differentiate || !at::GradMode::is_enabled()) {

@@ -1,13 +1,13 @@
 #pragma once
 // From tensors to the raw kernels' arguments.
-#include <type_traits>
-
-#include <c10/util/BFloat16.h>
 
 #include "base/tensor.h"
 #include "models/kernels/raw.h"
 
 namespace weft {
+
+// Whether this program has kernels for tensors on t's device.
+bool has_kernels_for(const Tensor& t);
 
 // f(S{}) for the storage type of t: fp64, fp32 or bf16.
 template <class F>

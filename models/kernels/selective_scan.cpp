@@ -13,6 +13,13 @@
 #include "models/kernels/dispatch.h"
 #include "models/kernels/partials.h"
 
+#ifdef WEFT_CUDA
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include "models/kernels/cuda/selective_scan.h"
+#endif
+
 namespace weft {
 namespace {
 
@@ -80,6 +87,38 @@ ScanInputs<S> raw(const SelectiveScanInputs& in) {
           .starts = values<bool>(in.starts)};
 }
 
+// The kernels of the device that x is on.
+template <class S>
+void launch(const ScanForward<S>& scan, const Tensor& x, cpu::Isa isa) {
+#ifdef WEFT_CUDA
+  if (x.is_cuda()) {
+    const c10::cuda::CUDAGuard guard(x.device());
+    return cuda::selective_scan_forward(scan, c10::cuda::getCurrentCUDAStream());
+  }
+#endif
+  WEFT_CHECK(x.is_cpu(), "no selective_scan on ", x.device());
+  cpu::selective_scan_forward(scan, isa);
+}
+template <class S>
+void launch(const ScanBackward<S>& scan, const Tensor& x, cpu::Isa isa) {
+#ifdef WEFT_CUDA
+  if (x.is_cuda()) {
+    const c10::cuda::CUDAGuard guard(x.device());
+    return cuda::selective_scan_backward(scan, c10::cuda::getCurrentCUDAStream());
+  }
+#endif
+  WEFT_CHECK(x.is_cpu(), "no selective_scan on ", x.device());
+  cpu::selective_scan_backward(scan, isa);
+}
+
+// Groups of channels for which the device's backward pass leaves partial sums.
+int64_t group_count(const Tensor& x) {
+#ifdef WEFT_CUDA
+  if (x.is_cuda()) return (x.size(2) + cuda::kScanGroup - 1) / cuda::kScanGroup;
+#endif
+  return cpu::scan_groups(x.size(2));
+}
+
 struct Output {
   Tensor y, entering;  // entering is undefined where it is not kept
 };
@@ -87,15 +126,15 @@ struct Output {
 Output run_forward(const SelectiveScanInputs& in, bool keep_states, cpu::Isa isa) {
   Output out{at::empty(in.x.sizes(), in.x.options()), {}};
   const int64_t chunks = (in.x.size(1) + kScanChunk - 1) / kScanChunk;
+  keep_states |= in.x.is_cuda();  // where the kernel itself needs them
   if (keep_states) {
     out.entering =
         at::empty({in.x.size(0), chunks, in.b.size(2), in.x.size(2)}, in.a_log.options());
   }
   with_storage(in.x, [&](auto storage) {
     using S = decltype(storage);
-    cpu::selective_scan_forward<S>(
-        {raw<S>(in), rows<S>(out.y), keep_states ? values<Compute<S>>(out.entering) : nullptr},
-        isa);
+    Compute<S>* entering = keep_states ? values<Compute<S>>(out.entering) : nullptr;
+    launch(ScanForward<S>{raw<S>(in), rows<S>(out.y), entering}, in.x, isa);
   });
   return out;
 }
@@ -103,7 +142,7 @@ Output run_forward(const SelectiveScanInputs& in, bool keep_states, cpu::Isa isa
 variable_list run_backward(const SelectiveScanInputs& in, const Tensor& entering, const Tensor& dy,
                            cpu::Isa isa) {
   const int64_t batch = in.x.size(0), time = in.x.size(1), channels = in.x.size(2);
-  const int64_t states = in.b.size(2), groups = cpu::scan_groups(channels);
+  const int64_t states = in.b.size(2), groups = group_count(in.x);
   const auto partial = [&](std::vector<int64_t> sizes) {
     return at::empty(sizes, in.a_log.options());
   };
@@ -115,18 +154,18 @@ variable_list run_backward(const SelectiveScanInputs& in, const Tensor& entering
   with_storage(in.x, [&](auto storage) {
     using S = decltype(storage);
     using C = Compute<S>;
-    cpu::selective_scan_backward<S>({.in = raw<S>(in),
-                                     .entering = values<C>(entering),
-                                     .dy = rows<const S>(dy),
-                                     .dx = rows<S>(dx),
-                                     .ddt = rows<S>(ddt),
-                                     .dz = rows<S>(dz),
-                                     .db = values<C>(db),
-                                     .dc = values<C>(dc),
-                                     .da_log = values<C>(da_log),
-                                     .dd = values<C>(dd),
-                                     .ddt_bias = values<C>(ddt_bias)},
-                                    isa);
+    const ScanBackward<S> scan{.in = raw<S>(in),
+                               .entering = values<C>(entering),
+                               .dy = rows<const S>(dy),
+                               .dx = rows<S>(dx),
+                               .ddt = rows<S>(ddt),
+                               .dz = rows<S>(dz),
+                               .db = values<C>(db),
+                               .dc = values<C>(dc),
+                               .da_log = values<C>(da_log),
+                               .dd = values<C>(dd),
+                               .ddt_bias = values<C>(ddt_bias)};
+    launch(scan, in.x, isa);
   });
   return {dx,
           ddt,
@@ -166,6 +205,7 @@ class SelectiveScanFunction final : public torch::autograd::Function<SelectiveSc
 
 Tensor selective_scan(const SelectiveScanInputs& in, cpu::Isa isa) {
   check_inputs(in);
+  if (!has_kernels_for(in.x)) return selective_scan_reference(in);
   bool differentiate = false;
   for (const Tensor& t : parts_of(in)) differentiate |= t.requires_grad();
   if (!differentiate || !at::GradMode::is_enabled()) {

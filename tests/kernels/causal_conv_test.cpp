@@ -1,70 +1,19 @@
 #include "models/kernels/causal_conv.h"
 
-#include <cmath>
-#include <string>
 #include <vector>
 
-#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/rand.h>
-#include <ATen/ops/randn.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
+#include "tests/kernels/conv_case.h"
+#include "tests/kernels/isas.h"
 #include "tests/support/closeness.h"
 #include "tests/support/gradient_check.h"
 
 namespace weft {
 namespace {
-
-struct ConvCase {
-  int64_t batch, time, channels, taps;
-};
-
-void PrintTo(const ConvCase& c, std::ostream* out) {
-  *out << c.batch << "x" << c.time << "x" << c.channels << "x" << c.taps;
-}
-
-struct ConvInput {
-  Tensor x, weight, bias, starts, dy;
-};
-
-ConvInput conv_input(const ConvCase& c, at::ScalarType type) {
-  const at::Generator random = at::detail::createCPUGenerator(5);
-  const auto normal = [&](std::vector<int64_t> sizes) {
-    return at::randn(sizes, random, at::TensorOptions(at::kDouble)).to(type);
-  };
-  const std::vector<int64_t> sizes = {c.batch, c.time, c.channels};
-  const Tensor x = normal(sizes), weight = normal({c.channels, c.taps});
-  const Tensor bias = normal({c.channels}), dy = normal(sizes);
-  const Tensor starts = at::rand({c.batch, c.time}, random, at::TensorOptions(at::kDouble)) < 0.1;
-  return {x, weight, bias, starts, dy};
-}
-
-// y, dx, dweight and (with a bias) dbias of `conv`, computed in `type`.
-template <class Conv>
-std::vector<Tensor> results(const Conv& conv, const ConvInput& in, at::ScalarType type) {
-  const auto leaf = [&](const Tensor& t) {
-    return t.defined()
-               ? t.detach().to(type, /*non_blocking=*/false, /*copy=*/true).set_requires_grad(true)
-               : t;
-  };
-  const Tensor x = leaf(in.x), weight = leaf(in.weight), bias = leaf(in.bias);
-  const Tensor y = conv(x, weight, bias, in.starts);
-  y.backward(in.dy.to(type));
-  std::vector<Tensor> out = {y.detach(), x.grad(), weight.grad()};
-  if (bias.defined()) out.push_back(bias.grad());
-  return out;
-}
-
-std::vector<cpu::Isa> supported_isas() {
-  std::vector<cpu::Isa> isas;
-  for (const cpu::Isa isa : cpu::kAllIsas) {
-    if (cpu::is_supported(isa)) isas.push_back(isa);
-  }
-  return isas;
-}
 
 auto kernel(cpu::Isa isa) {
   return [isa](const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& starts) {
@@ -73,7 +22,7 @@ auto kernel(cpu::Isa isa) {
 }
 
 std::vector<Tensor> best_results(const ConvInput& in) {
-  return results(kernel(cpu::best_isa()), in, in.x.scalar_type());
+  return conv_results(kernel(cpu::best_isa()), in, in.x.scalar_type());
 }
 
 class CausalConvSizes : public testing::TestWithParam<ConvCase> {};
@@ -81,10 +30,10 @@ class CausalConvSizes : public testing::TestWithParam<ConvCase> {};
 TEST_P(CausalConvSizes, IsAsExactAsPlainOperators) {
   for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
     const ConvInput in = conv_input(GetParam(), type);
-    const auto truth = results(causal_conv_silu_reference, in, at::kDouble);
-    const auto plain = results(causal_conv_silu_reference, in, type);
+    const auto truth = conv_results(causal_conv_silu_reference, in, at::kDouble);
+    const auto plain = conv_results(causal_conv_silu_reference, in, type);
     for (const cpu::Isa isa : supported_isas()) {
-      const auto ours = results(kernel(isa), in, type);
+      const auto ours = conv_results(kernel(isa), in, type);
       for (size_t i = 0; i < ours.size(); ++i) expect_as_exact(ours[i], plain[i], truth[i]);
     }
   }
@@ -92,9 +41,9 @@ TEST_P(CausalConvSizes, IsAsExactAsPlainOperators) {
 
 TEST_P(CausalConvSizes, EqualsTheReferenceInDouble) {
   const ConvInput in = conv_input(GetParam(), at::kDouble);
-  const auto truth = results(causal_conv_silu_reference, in, at::kDouble);
+  const auto truth = conv_results(causal_conv_silu_reference, in, at::kDouble);
   for (const cpu::Isa isa : supported_isas()) {
-    const auto ours = results(kernel(isa), in, at::kDouble);
+    const auto ours = conv_results(kernel(isa), in, at::kDouble);
     for (size_t i = 0; i < ours.size(); ++i) {
       // Rounding of 1e-16 at each of at most some thousand additions.
       EXPECT_LE(max_difference(ours[i], truth[i]), 1e-13 * max_magnitude(truth[i])) << i;
@@ -111,7 +60,7 @@ INSTANTIATE_TEST_SUITE_P(Odd, CausalConvSizes,
 TEST(CausalConv, PassesCentralDifferences) {
   for (const cpu::Isa isa : supported_isas()) {
     const ConvInput in = conv_input({2, 70, 5, 4}, at::kDouble);
-    const auto grads = results(kernel(isa), in, at::kDouble);
+    const auto grads = conv_results(kernel(isa), in, at::kDouble);
     const auto loss = [&] {
       return (causal_conv_silu(in.x, in.weight, in.bias, in.starts, isa) * in.dy)
           .sum()
@@ -127,7 +76,7 @@ TEST(CausalConv, WorksWithoutABias) {
   ConvInput in = conv_input({2, 70, 20, 4}, at::kDouble);
   in.bias = Tensor{};
   const auto ours = best_results(in);
-  const auto truth = results(causal_conv_silu_reference, in, at::kDouble);
+  const auto truth = conv_results(causal_conv_silu_reference, in, at::kDouble);
   for (size_t i = 0; i < truth.size(); ++i) {
     EXPECT_LE(max_difference(ours[i], truth[i]), 1e-13 * max_magnitude(truth[i])) << i;
   }

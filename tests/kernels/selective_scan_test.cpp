@@ -5,20 +5,13 @@
 #include <ATen/ops/linspace.h>
 #include <gtest/gtest.h>
 
+#include "tests/kernels/isas.h"
 #include "tests/kernels/scan_case.h"
 #include "tests/support/closeness.h"
 #include "tests/support/gradient_check.h"
 
 namespace weft {
 namespace {
-
-std::vector<cpu::Isa> supported_isas() {
-  std::vector<cpu::Isa> isas;
-  for (const cpu::Isa isa : cpu::kAllIsas) {
-    if (cpu::is_supported(isa)) isas.push_back(isa);
-  }
-  return isas;
-}
 
 auto kernel(cpu::Isa isa) {
   return [isa](const SelectiveScanInputs& in) { return selective_scan(in, isa); };

@@ -1,0 +1,52 @@
+#pragma once
+// What the CUDA kernels share: conversions, pointwise functions, and checked calls. No LibTorch
+// header.
+#include <cstdint>
+
+#include <cuda_runtime.h>
+
+#include "base/check.h"
+#include "models/kernels/raw.h"
+
+// A CUDA call that must succeed.
+#define WEFT_CUDA_CALL(call)                                                            \
+  do {                                                                                  \
+    const cudaError_t weft_error = (call);                                              \
+    WEFT_CHECK(weft_error == cudaSuccess, #call, ": ", cudaGetErrorString(weft_error)); \
+  } while (false)
+
+namespace weft::cuda {
+
+__device__ inline float widen(float x) { return x; }
+__device__ inline double widen(double x) { return x; }
+__device__ inline float widen(Bf16 x) { return __uint_as_float(static_cast<uint32_t>(x) << 16); }
+
+__device__ inline void narrow(float x, float* to) { *to = x; }
+__device__ inline void narrow(double x, double* to) { *to = x; }
+// Rounds to nearest even; a NaN becomes the quiet NaN.
+__device__ inline void narrow(float x, Bf16* to) {
+  const uint32_t bits = __float_as_uint(x);
+  const uint32_t rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
+  *to = static_cast<Bf16>(x == x ? rounded : 0x7FC0);
+}
+
+// Element (b, t, i) of a tensor of rows.
+template <class S>
+__device__ S* at(const Rows<S>& rows, int64_t b, int64_t t, int64_t i) {
+  return rows.data + b * rows.batch_stride + t * rows.row_stride + i;
+}
+
+__device__ inline float sigmoid(float x) { return 1.0F / (1.0F + expf(-x)); }
+__device__ inline double sigmoid(double x) { return 1.0 / (1.0 + exp(-x)); }
+
+// softplus(x) = log(1 + e^x); x itself above 20.
+__device__ inline float softplus(float x) { return x > 20.0F ? x : log1pf(expf(x)); }
+__device__ inline double softplus(double x) { return x > 20.0 ? x : log1p(exp(x)); }
+
+__device__ inline float exponential(float x) { return expf(x); }
+__device__ inline double exponential(double x) { return exp(x); }
+
+// ceil(a / b)
+inline int64_t parts(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace weft::cuda

@@ -1,0 +1,20 @@
+#pragma once
+// Raw CUDA kernels of models/kernels/selective_scan.h, instantiated for float, double and Bf16.
+// They run on `stream` and need compute capability 8.0.
+#include <cuda_runtime_api.h>
+
+#include "models/kernels/selective_scan_raw.h"
+
+namespace weft::cuda {
+
+// Channels in a group: db and dc are summed inside groups first.
+inline constexpr int kScanGroup = 32;
+
+// `entering` must not be null.
+template <class S>
+void selective_scan_forward(const ScanForward<S>& scan, cudaStream_t stream);
+
+template <class S>
+void selective_scan_backward(const ScanBackward<S>& scan, cudaStream_t stream);
+
+}  // namespace weft::cuda

@@ -1,0 +1,96 @@
+#include "models/kernels/cuda/selective_scan_steps.cuh"
+
+namespace weft::cuda {
+namespace {
+
+template <class C>
+struct ForwardShared {
+  C delta[kScanCells], u[kScanCells], y[kScanCells];
+  C b[kScanChunk * kScanLanes], c[kScanChunk * kScanLanes];
+  bool starts[kScanChunk];
+};
+
+template <class S, class C>
+__device__ void load_steps(const ScanInputs<S>& in, int64_t b, int64_t t0, int64_t first,
+                           ForwardShared<C>& shared) {
+  for_each_cell([&](int cell, int t, int channel) {
+    const int64_t c = first + channel;
+    const bool inside = t0 + t < in.shape.time && c < in.shape.channels;
+    const C delta = inside ? softplus(widen(*at(in.dt, b, t0 + t, c)) + in.dt_bias[c]) : C(0);
+    shared.delta[cell] = delta;
+    shared.u[cell] = inside ? delta * widen(*at(in.x, b, t0 + t, c)) : C(0);
+    shared.y[cell] = 0;
+  });
+}
+
+template <class S, class C>
+__device__ void store_steps(const ScanForward<S>& scan, int64_t b, int64_t t0, int64_t first,
+                            const ForwardShared<C>& shared) {
+  const ScanInputs<S>& in = scan.in;
+  for_each_cell([&](int cell, int t, int channel) {
+    const int64_t c = first + channel;
+    if (t0 + t >= in.shape.time || c >= in.shape.channels) return;
+    const C x = widen(*at(in.x, b, t0 + t, c)), z = widen(*at(in.z, b, t0 + t, c));
+    narrow((shared.y[cell] + in.d[c] * x) * z * sigmoid(z), at(scan.y, b, t0 + t, c));
+  });
+}
+
+// Grid (groups, Bz), kScanThreads threads. Bound by the exponentials and the shuffles of the sum
+// over states; states travel from chunk to chunk through `entering`.
+template <class S>
+__global__ void forward_kernel(ScanForward<S> scan) {
+  using C = Compute<S>;
+  __shared__ ForwardShared<C> shared;
+  const ScanShape shape = scan.in.shape;
+  const int lane = threadIdx.x % kScanLanes, channel = threadIdx.x / kScanLanes;
+  const int64_t b = blockIdx.y, first = int64_t{blockIdx.x} * kScanGroup, c = first + channel;
+  const int64_t chunks = (shape.time + kScanChunk - 1) / kScanChunk;
+
+  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+    const int64_t t0 = chunk * kScanChunk;
+    load_steps(scan.in, b, t0, first, shared);
+    load_starts(scan.in, b, t0, shared.starts);
+    for (int64_t n0 = 0; n0 < shape.states; n0 += kScanLanes) {
+      const int64_t n = n0 + lane;
+      const bool inside = c < shape.channels && n < shape.states;
+      load_block(scan.in, b, t0, n0, shared.b, shared.c);
+      __syncthreads();
+      const C a = inside ? -exponential(scan.in.a_log[c * shape.states + n]) : C(0);
+      C h = inside && chunk > 0 ? scan.entering[entering_index(shape, b, chunk, n, c)] : C(0);
+      for (int t = 0; t < kScanChunk; ++t) {
+        const int cell = t * kScanGroup + channel;
+        if (shared.starts[t]) h = 0;
+        h = exponential(shared.delta[cell] * a) * h +
+            shared.u[cell] * shared.b[t * kScanLanes + lane];
+        const C sum = sum_over_lanes(h * shared.c[t * kScanLanes + lane]);
+        if (lane == 0) shared.y[cell] += sum;
+      }
+      if (inside && chunk == 0) scan.entering[entering_index(shape, b, 0, n, c)] = 0;
+      if (inside && chunk + 1 < chunks) {
+        scan.entering[entering_index(shape, b, chunk + 1, n, c)] = h;
+      }
+      __syncthreads();
+    }
+    __syncthreads();
+    store_steps(scan, b, t0, first, shared);
+    __syncthreads();
+  }
+}
+
+}  // namespace
+
+template <class S>
+void selective_scan_forward(const ScanForward<S>& scan, cudaStream_t stream) {
+  const ScanShape& shape = scan.in.shape;
+  if (shape.batch == 0 || shape.channels == 0) return;
+  const dim3 grid(static_cast<unsigned>(parts(shape.channels, kScanGroup)),
+                  static_cast<unsigned>(shape.batch));
+  forward_kernel<S><<<grid, kScanThreads, 0, stream>>>(scan);
+  WEFT_CUDA_CALL(cudaGetLastError());
+}
+
+template void selective_scan_forward<float>(const ScanForward<float>&, cudaStream_t);
+template void selective_scan_forward<double>(const ScanForward<double>&, cudaStream_t);
+template void selective_scan_forward<Bf16>(const ScanForward<Bf16>&, cudaStream_t);
+
+}  // namespace weft::cuda

@@ -1,0 +1,63 @@
+#include <gtest/gtest.h>
+
+#include "models/kernels/causal_conv.h"
+#include "tests/kernels/conv_case.h"
+#include "tests/kernels/cuda_device.h"
+#include "tests/support/closeness.h"
+
+namespace weft {
+namespace {
+
+// The convolution on the GPU of inputs that lie on the CPU; autograd carries the gradients back.
+Tensor conv_on_cuda(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                    const Tensor& starts) {
+  return causal_conv_silu(x.to(at::kCUDA), weight.to(at::kCUDA), bias.to(at::kCUDA),
+                          starts.to(at::kCUDA))
+      .cpu();
+}
+
+Tensor conv_on_cpu(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                   const Tensor& starts) {
+  return causal_conv_silu(x, weight, bias, starts);
+}
+
+class CausalConvCuda : public testing::TestWithParam<ConvCase> {};
+
+TEST_P(CausalConvCuda, IsAsExactAsItsCpuTwin) {
+  WEFT_NEEDS_CUDA_DEVICE();
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    const ConvInput in = conv_input(GetParam(), type);
+    const auto truth = conv_results(conv_on_cpu, in, at::kDouble);
+    const auto plain = conv_results(causal_conv_silu_reference, in, type);
+    const auto ours = conv_results(conv_on_cuda, in, type);
+    for (size_t i = 0; i < ours.size(); ++i) expect_as_exact(ours[i], plain[i], truth[i]);
+  }
+}
+
+TEST_P(CausalConvCuda, EqualsItsCpuTwinInDouble) {
+  WEFT_NEEDS_CUDA_DEVICE();
+  const ConvInput in = conv_input(GetParam(), at::kDouble);
+  const auto truth = conv_results(conv_on_cpu, in, at::kDouble);
+  const auto ours = conv_results(conv_on_cuda, in, at::kDouble);
+  for (size_t i = 0; i < ours.size(); ++i) {
+    // Rounding of 1e-16 at each of at most some thousand additions.
+    EXPECT_LE(max_difference(ours[i], truth[i]), 1e-13 * max_magnitude(truth[i])) << i;
+  }
+}
+
+TEST_P(CausalConvCuda, IsBitEqualInTwoRuns) {
+  WEFT_NEEDS_CUDA_DEVICE();
+  const ConvInput in = conv_input(GetParam(), at::kFloat);
+  const auto first = conv_results(conv_on_cuda, in, at::kFloat);
+  const auto second = conv_results(conv_on_cuda, in, at::kFloat);
+  for (size_t i = 0; i < first.size(); ++i) EXPECT_TRUE(first[i].equal(second[i])) << i;
+}
+
+INSTANTIATE_TEST_SUITE_P(Odd, CausalConvCuda,
+                         testing::Values(ConvCase{1, 1, 1, 4}, ConvCase{2, 59, 3, 3},
+                                         ConvCase{1, 97, 59, 2}, ConvCase{2, 130, 129, 4},
+                                         ConvCase{1, 1025, 17, 4}, ConvCase{1, 64, 1025, 1},
+                                         ConvCase{1, 80, 3, 70}, ConvCase{0, 5, 3, 4}));
+
+}  // namespace
+}  // namespace weft

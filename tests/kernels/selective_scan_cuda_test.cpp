@@ -1,0 +1,66 @@
+#include <gtest/gtest.h>
+
+#include "models/kernels/selective_scan.h"
+#include "tests/kernels/cuda_device.h"
+#include "tests/kernels/scan_case.h"
+#include "tests/support/closeness.h"
+
+namespace weft {
+namespace {
+
+// The scan on the GPU of inputs that lie on the CPU; autograd carries the gradients back.
+Tensor scan_on_cuda(const SelectiveScanInputs& in) {
+  SelectiveScanInputs there = in;
+  for (Tensor* t : differentiable(there)) *t = t->to(at::kCUDA);
+  there.starts = in.starts.to(at::kCUDA);
+  return selective_scan(there).cpu();
+}
+
+Tensor scan_on_cpu(const SelectiveScanInputs& in) { return selective_scan(in); }
+
+class SelectiveScanCuda : public testing::TestWithParam<ScanCase> {};
+
+TEST_P(SelectiveScanCuda, IsAsExactAsItsCpuTwin) {
+  WEFT_NEEDS_CUDA_DEVICE();
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    const SelectiveScanInputs in = scan_inputs(GetParam(), type);
+    const auto truth = scan_results(scan_on_cpu, in, at::kDouble);
+    const auto plain = scan_results(selective_scan_reference, in, type);
+    const auto ours = scan_results(scan_on_cuda, in, type);
+    for (size_t i = 0; i < ours.size(); ++i) {
+      expect_as_exact(ours[i], plain[i], truth[i], kScanResults[i].c_str());
+    }
+  }
+}
+
+TEST_P(SelectiveScanCuda, EqualsItsCpuTwinInDouble) {
+  WEFT_NEEDS_CUDA_DEVICE();
+  const SelectiveScanInputs in = scan_inputs(GetParam(), at::kDouble);
+  const auto truth = scan_results(scan_on_cpu, in, at::kDouble);
+  const auto ours = scan_results(scan_on_cuda, in, at::kDouble);
+  for (size_t i = 0; i < ours.size(); ++i) {
+    // Rounding of 1e-16 at each of at most some thousand additions.
+    EXPECT_LE(max_difference(ours[i], truth[i]), 1e-12 * max_magnitude(truth[i]))
+        << kScanResults[i];
+  }
+}
+
+TEST_P(SelectiveScanCuda, IsBitEqualInTwoRuns) {
+  WEFT_NEEDS_CUDA_DEVICE();
+  const SelectiveScanInputs in = scan_inputs(GetParam(), at::kFloat);
+  const auto first = scan_results(scan_on_cuda, in, at::kFloat);
+  const auto second = scan_results(scan_on_cuda, in, at::kFloat);
+  for (size_t i = 0; i < first.size(); ++i) {
+    EXPECT_TRUE(first[i].equal(second[i])) << kScanResults[i];
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Odd, SelectiveScanCuda,
+                         testing::Values(ScanCase{1, 1, 1, 1}, ScanCase{2, 59, 3, 3},
+                                         ScanCase{1, 97, 59, 16}, ScanCase{2, 64, 65, 17},
+                                         ScanCase{1, 1025, 3, 16}, ScanCase{1, 31, 1025, 5},
+                                         ScanCase{1, 40, 2, 95}, ScanCase{2, 0, 3, 2},
+                                         ScanCase{0, 5, 3, 2}));
+
+}  // namespace
+}  // namespace weft
