@@ -1,10 +1,9 @@
 #include "trainer/checkpoint.h"
 
 #include <algorithm>
-#include <cctype>
-#include <cstdlib>
 #include <system_error>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
@@ -14,15 +13,17 @@ namespace {
 constexpr int64_t kShardBytes = 2'000'000'000;
 constexpr char kLatest[] = "latest";
 
-// N of "step-<8 or more digits>", or -1.
+std::string folder_name(int64_t step) { return absl::StrFormat("step-%08d", step); }
+
+// N of folder_name(N), or -1.
 int64_t step_of(const std::string& name) {
-  constexpr std::string_view kPrefix = "step-";
-  if (!name.starts_with(kPrefix) || name.size() < kPrefix.size() + 8 || name.size() > 24) return -1;
-  const std::string digits = name.substr(kPrefix.size());
-  const bool number = std::all_of(digits.begin(), digits.end(),
-                                  [](unsigned char c) { return std::isdigit(c) != 0; });
-  return number ? std::atoll(digits.c_str()) : -1;
+  constexpr size_t kPrefix = 5;
+  int64_t step = -1;
+  const bool number = name.size() > kPrefix && absl::SimpleAtoi(name.substr(kPrefix), &step);
+  return number && step >= 0 && name == folder_name(step) ? step : -1;
 }
+
+fs::path deleted_name(const fs::path& folder) { return folder.string() + ".deleted.tmp"; }
 
 absl::StatusOr<Checkpoint> open_checkpoint(const fs::path& folder) {
   WEFT_ASSIGN_OR_RETURN(TensorStore store, TensorStore::open(folder, TensorStore::Verify::kFull));
@@ -40,40 +41,47 @@ void remove_quietly(const fs::path& path) {
 absl::Status make_folder(const fs::path& path) {
   std::error_code error;
   fs::create_directories(path, error);
-  if (error) return bad_input(path.string(), ": cannot be made: ", error.message());
+  if (error) return run_failure(path.string(), ": cannot be made: ", error.message());
   return absl::OkStatus();
+}
+
+std::vector<fs::path> entries_of(const fs::path& folder) {
+  std::vector<fs::path> entries;
+  std::error_code error;
+  for (fs::directory_iterator i(folder, error), end; !error && i != end; i.increment(error)) {
+    entries.push_back(i->path());
+  }
+  return entries;
 }
 
 }  // namespace
 
-fs::path CheckpointFolder::folder(int64_t step) const {
-  return path_ / absl::StrFormat("step-%08d", step);
-}
+fs::path CheckpointFolder::folder(int64_t step) const { return path_ / folder_name(step); }
 
 std::vector<int64_t> CheckpointFolder::steps() const {
   std::vector<int64_t> steps;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(path_, error)) {
-    const int64_t step = step_of(entry.path().filename().string());
+  for (const fs::path& entry : entries_of(path_)) {
+    const int64_t step = step_of(entry.filename().string());
     if (step >= 0) steps.push_back(step);
   }
   std::sort(steps.rbegin(), steps.rend());
   return steps;
 }
 
-absl::Status CheckpointFolder::preflight(int64_t bytes, int64_t checkpoints) const {
-  WEFT_RETURN_IF_ERROR(make_folder(path_));
+absl::Status CheckpointFolder::preflight(int64_t bytes, int64_t keep) const {
+  absl::Status writable = make_folder(path_);
+  if (writable.ok()) writable = sync_folder(fs::absolute(path_).parent_path());
   const fs::path probe = path_ / ".probe";
-  if (const absl::Status written = write_file(probe, "weft\n"); !written.ok()) {
-    return bad_input(path_.string(), ": cannot be written: ", std::string(written.message()));
-  }
+  if (writable.ok()) writable = write_file(probe, "weft\n");
+  if (!writable.ok()) return bad_input(std::string(writable.message()));
   remove_quietly(probe);
   WEFT_ASSIGN_OR_RETURN(const int64_t available, free_bytes(path_));
-  const int64_t missing = std::max<int64_t>(1, checkpoints - static_cast<int64_t>(steps().size()));
+  // A new one is whole before an old one is deleted.
+  const int64_t missing = std::max<int64_t>(1, keep + 1 - static_cast<int64_t>(steps().size()));
   if (available / missing < bytes) {
-    return bad_input(path_.string(), ": has ", available, " bytes free, but ", missing,
-                     " checkpoints of ", bytes,
-                     " bytes are to be kept: free some space or lower checkpoint.keep");
+    return bad_input(path_.string(), ": has ", available, " bytes free, but room for ", missing,
+                     " more checkpoints of ", bytes,
+                     " bytes is needed: free some space or lower checkpoint.keep");
   }
   return absl::OkStatus();
 }
@@ -95,7 +103,7 @@ absl::Status CheckpointFolder::point_latest_to(int64_t step) const {
   const fs::path temporary = path_ / "latest.tmp";
   std::error_code error;
   fs::remove(temporary, error);
-  fs::create_directory_symlink(folder(step).filename(), temporary, error);
+  fs::create_directory_symlink(folder_name(step), temporary, error);
   if (!error) fs::rename(temporary, path_ / kLatest, error);
   if (error) {
     return run_failure((path_ / kLatest).string(), ": cannot be replaced: ", error.message());
@@ -109,11 +117,22 @@ void CheckpointFolder::retain(const Retention& retention, int64_t newest) const 
     const bool milestone = retention.keep_every > 0 && step % retention.keep_every == 0;
     if (kept++ < retention.keep || milestone || step == newest) continue;
     // The name goes first, so that a half deleted folder is not taken for a checkpoint.
-    const fs::path doomed = folder(step).string() + ".deleted.tmp";
     std::error_code error;
-    fs::rename(folder(step), doomed, error);
-    remove_quietly(doomed);
+    fs::rename(folder(step), deleted_name(folder(step)), error);
+    remove_quietly(deleted_name(folder(step)));
   }
+}
+
+absl::Status CheckpointFolder::put_in_place(const fs::path& temporary, int64_t step) const {
+  std::error_code error;
+  // A damaged folder of the same step may stand there after a fall-back.
+  if (fs::exists(folder(step), error)) fs::rename(folder(step), deleted_name(folder(step)), error);
+  fs::rename(temporary, folder(step), error);
+  if (error) {
+    remove_quietly(temporary);
+    return run_failure(folder(step).string(), ": cannot be put in place: ", error.message());
+  }
+  return sync_folder(path_);
 }
 
 absl::Status CheckpointFolder::save(const CheckpointContents& contents, const Retention& retention,
@@ -122,9 +141,8 @@ absl::Status CheckpointFolder::save(const CheckpointContents& contents, const Re
     if (at) at(point);
   };
   WEFT_RETURN_IF_ERROR(make_folder(path_));
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(path_, error)) {
-    if (entry.path().extension() == ".tmp") remove_quietly(entry.path());
+  for (const fs::path& entry : entries_of(path_)) {
+    if (entry.extension() == ".tmp") remove_quietly(entry);
   }
   const int64_t step = contents.state.step;
   const fs::path temporary = folder(step).string() + ".tmp";
@@ -134,29 +152,39 @@ absl::Status CheckpointFolder::save(const CheckpointContents& contents, const Re
     return in_context(written, absl::StrCat("checkpoint of update ", step));
   }
   reached("written");
-  // A damaged folder of the same step may stand there after a fall-back.
-  if (fs::exists(folder(step), error)) {
-    fs::rename(folder(step), folder(step).string() + ".deleted.tmp", error);
-  }
-  fs::rename(temporary, folder(step), error);
-  if (error) {
-    remove_quietly(temporary);
-    return run_failure(folder(step).string(), ": cannot be put in place: ", error.message());
-  }
-  WEFT_RETURN_IF_ERROR(sync_folder(path_));
+  WEFT_RETURN_IF_ERROR(put_in_place(temporary, step));
   reached("renamed");
   WEFT_RETURN_IF_ERROR(point_latest_to(step));
   reached("linked");
-  remove_quietly(folder(step).string() + ".deleted.tmp");
+  remove_quietly(deleted_name(folder(step)));
   retain(retention, step);
   reached("retained");
   return absl::OkStatus();
 }
 
+absl::Status CheckpointFolder::set_aside_after(int64_t step) const {
+  const std::vector<int64_t> all = steps();
+  if (all.empty() || all.front() <= step) return absl::OkStatus();
+  WEFT_RETURN_IF_ERROR(point_latest_to(step));
+  for (const int64_t later : all) {
+    if (later <= step) break;
+    const fs::path aside = folder(later).string() + ".damaged";
+    remove_quietly(aside);
+    std::error_code error;
+    fs::rename(folder(later), aside, error);
+    if (error) return run_failure(aside.string(), ": cannot be made: ", error.message());
+  }
+  return sync_folder(path_);
+}
+
 absl::StatusOr<std::optional<Checkpoint>> CheckpointFolder::find_latest(Log& log) const {
-  const std::vector<int64_t> candidates = steps();
   std::string damages;
-  for (const int64_t step : candidates) {
+  std::error_code none;
+  const fs::path named = path_ / fs::read_symlink(path_ / kLatest, none);
+  if (!none && !fs::exists(named, none)) {
+    damages += internal::join_parts("\n  ", named.string(), ": `latest` names it, but it is gone");
+  }
+  for (const int64_t step : steps()) {
     auto checkpoint = open_checkpoint(folder(step));
     if (checkpoint.ok()) {
       if (!damages.empty()) {
@@ -167,13 +195,15 @@ absl::StatusOr<std::optional<Checkpoint>> CheckpointFolder::find_latest(Log& log
     }
     damages += "\n  " + std::string(checkpoint.status().message());
   }
-  if (candidates.empty()) return std::optional<Checkpoint>();
+  if (damages.empty()) return std::optional<Checkpoint>();
   return bad_input(path_.string(), ": no checkpoint is whole; --restart begins anew:", damages);
 }
 
 absl::StatusOr<Checkpoint> CheckpointFolder::open(const fs::path& path, Log& log) {
   std::error_code error;
-  if (fs::exists(path / "manifest.json", error)) return open_checkpoint(path);
+  if (step_of(path.filename().string()) >= 0 || fs::exists(path / "manifest.json", error)) {
+    return open_checkpoint(path);
+  }
   for (const fs::path& place : {path / "checkpoints", path}) {
     if (!fs::is_directory(place, error)) continue;
     WEFT_ASSIGN_OR_RETURN(std::optional<Checkpoint> latest,

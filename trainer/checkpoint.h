@@ -46,17 +46,28 @@ class CheckpointFolder final {
   // `path` is the folder "checkpoints" of a run; it is made by preflight or save.
   explicit CheckpointFolder(fs::path path) : path_(std::move(path)) {}
 
-  // Whether the folder can be written (a probe file) and holds `checkpoints` of `bytes` more.
-  absl::Status preflight(int64_t bytes, int64_t checkpoints) const;
+  // Makes the folder; bad input if it cannot be written (a probe file), or if there is no room for
+  // `keep` checkpoints of `bytes` and one that is being written.
+  absl::Status preflight(int64_t bytes, int64_t keep) const;
 
   // Writes a checkpoint and deletes what `retention` does not keep. On an error what was there
-  // before is untouched and the unfinished folder is removed. `at` (tests) is called with the name
-  // of each point of the protocol as it is reached.
+  // before is untouched and the unfinished folder is removed. A folder of the same step is
+  // replaced. `at` (tests) is called with the name of each point of the protocol as it is reached:
+  // start, written, renamed, linked, retained.
   absl::Status save(const CheckpointContents& contents, const Retention& retention,
                     const std::function<void(const char*)>& at = {}) const;
 
+  // Renames the folders of later updates than `step`, the one that a run goes on from, to
+  // step-N.damaged, so that retention does not count them, and points `latest` to `step`.
+  // REQUIRES: the run directory's lock.
+  absl::Status set_aside_after(int64_t step) const;
+
   // The newest whole checkpoint; damaged ones that are newer are logged as a warning. Empty if
-  // there is none at all; an error if there are some but none is whole.
+  // there is none at all; bad input that names each if there are some but none is whole, also if
+  // only `latest` is left of them. Changes nothing.
+  //
+  // The number decides and not `latest`: between the two renames of `save` the newest checkpoint
+  // is whole already, and `latest` still names the one before it.
   absl::StatusOr<std::optional<Checkpoint>> find_latest(Log& log) const;
 
   // A checkpoint that a user names: its own folder, a folder of checkpoints, or a run directory.
@@ -68,6 +79,7 @@ class CheckpointFolder final {
   std::vector<int64_t> steps() const;  // of the finished folders, falling
   fs::path folder(int64_t step) const;
   absl::Status write(const fs::path& folder, const CheckpointContents& contents) const;
+  absl::Status put_in_place(const fs::path& temporary, int64_t step) const;
   absl::Status point_latest_to(int64_t step) const;
   void retain(const Retention& retention, int64_t newest) const;
 

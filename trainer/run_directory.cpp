@@ -4,12 +4,14 @@
 #include <sstream>
 #include <system_error>
 
-#include <nlohmann/json.hpp>
+#include "base/json.h"
 
 namespace weft {
 namespace {
 
 constexpr char kLockFile[] = ".lock";
+// A line of metrics is flat; validation of many sources makes it long.
+constexpr JsonLimits kLineLimits = {.depth = 4, .values = 1 << 16};
 constexpr char kAside[] = "before-restart-";
 
 }  // namespace
@@ -55,10 +57,8 @@ absl::Status RunDirectory::cut_metrics(int64_t step) const {
   std::string kept;
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
-    const auto row = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (row.is_object() && row.value("step", int64_t{-1}) >= 0 && row["step"] <= step) {
-      kept += line + "\n";
-    }
+    const auto row = parse_json(line, kLineLimits);
+    if (row.ok() && find_count(*row, "step").value_or(step + 1) <= step) kept += line + "\n";
   }
   return kept == text ? absl::OkStatus() : write_file(metrics_file(), kept);
 }

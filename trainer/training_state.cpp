@@ -1,12 +1,19 @@
 #include "trainer/training_state.h"
 
+#include <cmath>
+#include <concepts>
+#include <optional>
+#include <utility>
+
 #include <nlohmann/json.hpp>
+
+#include "base/json.h"
 
 namespace weft {
 namespace {
 
-using Json = nlohmann::ordered_json;
 constexpr int kFormatVersion = 1;
+constexpr JsonLimits kLimits = {.depth = 4, .values = 1000};
 
 // Calls visit(name, field) for every field.
 template <class State, class Visit>
@@ -20,29 +27,41 @@ void for_each_field(State& state, Visit visit) {
   visit("skipped_in_a_row", state.skipped_in_a_row);
 }
 
+bool read_field(const Json& json, const char* name, double& value) {
+  const auto member = json.find(name);
+  if (member == json.end() || !member->is_number()) return false;
+  member->get_to(value);
+  return true;
+}
+
+template <std::integral T>
+bool read_field(const Json& json, const char* name, T& value) {
+  const std::optional<int64_t> count = find_count(json, name);
+  if (!count.has_value() || !std::in_range<T>(*count)) return false;
+  value = static_cast<T>(*count);
+  return true;
+}
+
 }  // namespace
 
 std::string to_json(const TrainingState& state) {
-  Json json = {{"version", kFormatVersion}, {"weft", WEFT_VERSION}};
+  WEFT_CHECK(std::isfinite(state.grad_norm_mean), "JSON has no word for ", state.grad_norm_mean);
+  nlohmann::ordered_json json = {{"version", kFormatVersion}, {"weft", WEFT_VERSION}};
   for_each_field(state, [&](const char* name, const auto& value) { json[name] = value; });
   return json.dump(1) + "\n";
 }
 
 absl::StatusOr<TrainingState> state_from_json(const std::string& text) {
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object() || json.value("version", 0) != kFormatVersion) {
+  WEFT_ASSIGN_OR_RETURN(const Json json, parse_json(text, kLimits));
+  if (find_count(json, "version") != kFormatVersion) {
     return bad_input("is not a training state of version ", kFormatVersion);
   }
   TrainingState state;
-  std::string missing;
+  std::string wrong;
   for_each_field(state, [&](const char* name, auto& value) {
-    if (json.contains(name) && json[name].is_number()) {
-      json[name].get_to(value);
-    } else {
-      missing = name;
-    }
+    if (!read_field(json, name, value)) wrong = name;
   });
-  if (!missing.empty()) return bad_input("has no number '", missing, "'");
+  if (!wrong.empty()) return bad_input("has no valid number '", wrong, "'");
   return state;
 }
 

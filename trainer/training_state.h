@@ -20,8 +20,9 @@ struct TrainingState {
   bool operator==(const TrainingState&) const = default;
 };
 
-// JSON, floats in the shortest form that reads back to the same bits.
+// JSON, floats in the shortest form that reads back to the same bits. REQUIRES: finite numbers.
 std::string to_json(const TrainingState& state);
+// Bad input (no file name in it): another version, or a number that is missing or impossible.
 absl::StatusOr<TrainingState> state_from_json(const std::string& text);
 
 }  // namespace weft

@@ -50,7 +50,7 @@ class SafetensorsFuzz : public testing::Test {
   }
 
  private:
-  TemporaryFolder folder_;
+  TemporaryFolder folder_{fast_folder()};
   std::string valid_;
 };
 

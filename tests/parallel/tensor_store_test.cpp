@@ -59,7 +59,7 @@ class TensorStoreTest : public testing::Test {
   int64_t bytes_written_ = 0;
 
  private:
-  TemporaryFolder folder_;
+  TemporaryFolder folder_{fast_folder()};
 };
 
 TEST_F(TensorStoreTest, GivesBackTensorsAndTexts) {
