@@ -105,6 +105,7 @@ absl::Status Run::restore(const Checkpoint& checkpoint) {
     WEFT_RETURN_IF_ERROR(checkpoint.store.read(moment.name, moment.tensor));
   }
   store_.refresh_compute();
+  WEFT_RETURN_IF_ERROR(directory_.checkpoints().set_aside_after(state_.step));
   saved_step_ = state_.step;
   log_.info("resuming from ", checkpoint.store.folder().string(), " after ", state_.step,
             " updates");
