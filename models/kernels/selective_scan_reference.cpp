@@ -15,7 +15,6 @@ Tensor selective_scan_reference(const SelectiveScanInputs& in) {
   const at::ScalarType storage = in.x.scalar_type();
   const at::ScalarType compute = in.a_log.scalar_type();
   const Tensor x = in.x.to(compute), b = in.b.to(compute), c = in.c.to(compute);
-  if (x.numel() == 0) return at::zeros_like(in.x);
   const Tensor delta = at::softplus(in.dt.to(compute) + in.dt_bias);      // [Bz, T, D]
   const Tensor a = -in.a_log.exp();                                       // [D, N]
   const Tensor keep = in.starts.logical_not().to(compute).unsqueeze(-1);  // [Bz, T, 1]
@@ -27,7 +26,8 @@ Tensor selective_scan_reference(const SelectiveScanInputs& in) {
     h = decay * h + step * x.select(1, t).unsqueeze(-1) * b.select(1, t).unsqueeze(1);
     steps.push_back((h * c.select(1, t).unsqueeze(1)).sum(-1));
   }
-  const Tensor y = (at::stack(steps, 1) + in.d * x) * at::silu(in.z.to(compute));
+  const Tensor sum = steps.empty() ? at::zeros_like(x) : at::stack(steps, 1);
+  const Tensor y = (sum + in.d * x) * at::silu(in.z.to(compute));
   return y.to(storage);
 }
 

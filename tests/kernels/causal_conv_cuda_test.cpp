@@ -57,7 +57,18 @@ INSTANTIATE_TEST_SUITE_P(Odd, CausalConvCuda,
                          testing::Values(ConvCase{1, 1, 1, 4}, ConvCase{2, 59, 3, 3},
                                          ConvCase{1, 97, 59, 2}, ConvCase{2, 130, 129, 4},
                                          ConvCase{1, 1025, 17, 4}, ConvCase{1, 64, 1025, 1},
-                                         ConvCase{1, 80, 3, 70}, ConvCase{0, 5, 3, 4}));
+                                         ConvCase{1, 80, 3, 70}));
+
+TEST(CausalConvCudaEdges, TakesEmptyInput) {
+  WEFT_NEEDS_CUDA_DEVICE();
+  for (const ConvCase& size : {ConvCase{0, 5, 3, 4}, ConvCase{2, 0, 3, 4}, ConvCase{2, 5, 0, 4}}) {
+    const ConvInput in = conv_input(size, at::kFloat);
+    const auto results = conv_results(conv_on_cuda, in, at::kFloat);
+    EXPECT_EQ(results[0].sizes(), in.x.sizes());
+    EXPECT_EQ(max_magnitude(results[2]), 0);
+    EXPECT_EQ(max_magnitude(results[3]), 0);
+  }
+}
 
 }  // namespace
 }  // namespace weft

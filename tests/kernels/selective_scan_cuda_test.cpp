@@ -59,8 +59,19 @@ INSTANTIATE_TEST_SUITE_P(Odd, SelectiveScanCuda,
                          testing::Values(ScanCase{1, 1, 1, 1}, ScanCase{2, 59, 3, 3},
                                          ScanCase{1, 97, 59, 16}, ScanCase{2, 64, 65, 17},
                                          ScanCase{1, 1025, 3, 16}, ScanCase{1, 31, 1025, 5},
-                                         ScanCase{1, 40, 2, 95}, ScanCase{2, 0, 3, 2},
-                                         ScanCase{0, 5, 3, 2}));
+                                         ScanCase{1, 40, 2, 95}));
+
+TEST(SelectiveScanCudaEdges, TakesEmptyInput) {
+  WEFT_NEEDS_CUDA_DEVICE();
+  for (const ScanCase& size : {ScanCase{0, 5, 3, 2}, ScanCase{2, 0, 3, 2}, ScanCase{2, 5, 0, 2}}) {
+    const SelectiveScanInputs in = scan_inputs(size, at::kFloat);
+    const auto results = scan_results(scan_on_cuda, in, at::kFloat);
+    EXPECT_EQ(results[0].sizes(), in.x.sizes());
+    for (size_t i = 6; i < results.size(); ++i) {
+      EXPECT_EQ(max_magnitude(results[i]), 0) << kScanResults[i];
+    }
+  }
+}
 
 }  // namespace
 }  // namespace weft

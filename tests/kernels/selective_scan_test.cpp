@@ -161,6 +161,17 @@ TEST(SelectiveScan, TakesEmptyInput) {
   }
 }
 
+TEST(SelectiveScan, KeepsTheSkipWhereThereAreNoStates) {
+  const SelectiveScanInputs in = scan_inputs({2, 40, 70, 0}, at::kDouble);
+  const auto ours = best_results(in);
+  const auto truth = scan_results(selective_scan_reference, in, at::kDouble);
+  for (const size_t i : {0, 1, 5, 7}) {  // y, dx, dz, dd
+    EXPECT_LE(max_difference(ours[i], truth[i]), 1e-13 * max_magnitude(truth[i]))
+        << kScanResults[i];
+  }
+  EXPECT_EQ(max_magnitude(ours[2]), 0);
+}
+
 // Step sizes and gates where the exponentials end: softplus is the identity above 20.
 TEST(SelectiveScan, HoldsAtTheEndsOfTheRange) {
   for (const at::ScalarType type : {at::kFloat, at::kDouble}) {

@@ -1,6 +1,5 @@
 #pragma once
-// Reading tensors of rows, and cutting up a workspace. Included as cpu/vector.h
-// is.
+// Reading tensors of rows, and cutting up a workspace. Included as cpu/vector.h is.
 #include "models/kernels/cpu/vector.h"
 
 namespace weft::cpu::WEFT_ISA {
@@ -26,16 +25,15 @@ inline S* at(const Rows<S>& rows, int64_t b, int64_t t, int64_t i) {
   return rows.data + b * rows.batch_stride + t * rows.row_stride + i;
 }
 
-// Asks for `count` elements that will soon be read (or written: kWrite). Rows
-// lie so far apart that the processor doesn't foresee the next one.
+// Asks for `count` elements that will soon be read (or written: kWrite). Rows lie so far apart that
+// the processor doesn't foresee the next one.
 template <bool kWrite, class S>
 inline void prefetch(S* from, int count) {
   constexpr int kLine = 64 / static_cast<int>(sizeof(S));
   for (int i = 0; i < count; i += kLine) __builtin_prefetch(from + i, kWrite ? 1 : 0, 2);
 }
 
-// Column n of a table [channels, columns] as a vector: lane i is row i, up to
-// `count`.
+// Column n of a table [channels, columns] as a vector: lane i is row i, up to `count`.
 template <class C>
 inline Vec<C> load_column(const C* table, int64_t columns, int64_t n, int count) {
   C lanes[kLanes<C>] = {};

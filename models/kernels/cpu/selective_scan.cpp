@@ -7,7 +7,7 @@ namespace weft::cpu {
 int64_t scan_groups(int64_t channels) { return (channels + kScanGroup - 1) / kScanGroup; }
 
 int64_t scan_workspace_bytes(int64_t states, int64_t compute_size) {
-  constexpr int64_t kTables = 4, kSteps = 9;                      // of vectors over a group
+  constexpr int64_t kTables = 4, kSteps = 8;                      // of vectors over a group
   constexpr int64_t kBlockBytes = int64_t{kScanChunk} * 16 * 64;  // a block's buffer, at most
   return kScanGroup * compute_size * (kTables * states + kSteps * (kScanChunk + 1)) +
          6 * kBlockBytes;

@@ -1,8 +1,8 @@
 #pragma once
-// Backward pass of the scan for one task (equations in spec/models.md 9). For
-// each block of states a chunk's states and decays are made again into a buffer
-// of the size of an L1 cache, which is then walked backwards. Bound by
-// arithmetic, about half of it the exponentials. Included as cpu/vector.h is.
+// Backward pass of the scan for one task (equations in spec/models.md 9). For each block of states
+// a chunk's states and decays are made again into a buffer of the size of an L1 cache, which is
+// then walked backwards. Reading rows with their pointwise functions, remaking and walking back
+// take about a third each. Included as cpu/vector.h is.
 #include "models/kernels/cpu/selective_scan_steps.h"
 
 namespace weft::cpu::WEFT_ISA {
@@ -10,18 +10,19 @@ namespace weft::cpu::WEFT_ISA {
 #if defined(__AVX512F__)
 constexpr int kBackwardBlock = 8;
 #else
-constexpr int kBackwardBlock = 4;
+constexpr int kBackwardBlock = 8;
 #endif
 
 // The chunk's vectors, [kGroupVectors, kStepStride] each.
 template <class C>
 struct BackwardSteps {
-  Vec<C>*delta, *slope;  // step size and its derivative
-  Vec<C>*x, *u;          // x; delta x
-  Vec<C>*dy,
-      *dgate;  // gradient of y before the gate; that of z, but for the factor y
-  Vec<C>*y, *du,
-      *da_h;  // sums over states: C h; B g; A times the gradient of A
+  Vec<C>* x;
+  // Step size and its derivative.
+  Vec<C>*delta, *slope;
+  // Gradient of y before the gate; that of z, but for the factor y.
+  Vec<C>*dy, *dgate;
+  // Sums over states: C h; B g; A times the gradient of A.
+  Vec<C>*y, *du, *da_h;
 };
 
 // One block's buffers: [kScanChunk, block].
@@ -63,17 +64,16 @@ inline void load_backward_steps(const ScanBackward<S>& scan, const ScanTask& tas
       of.delta[i] = step.value;
       of.slope[i] = step.slope;
       of.x[i] = load(x + channel, count);
-      of.u[i] = of.delta[i] * of.x[i];
       of.dy[i] = dout * z;
       of.dgate[i] = dout * (C(1) + z * (C(1) - gate));
-      of.y[i] = of.du[i] = of.da_h[i] = Vec<C>{};
     });
   }
 }
 
-// Makes the states of a chunk again, from those that enter it.
+// Makes the states of a chunk again, from those that enter it. `first`: this is the first block,
+// where sums over states begin.
 template <int kBlock, class C>
-inline void remake_block(int steps, const bool* starts, const BackwardBlock<C>& block,
+inline void remake_block(bool first, int steps, const bool* starts, const BackwardBlock<C>& block,
                          const Vec<C>* rates, const Vec<C>* entering, const BackwardSteps<C>& of) {
   constexpr int kStride = kGroupVectors<C>;
   Vec<C> h[kBlock];
@@ -82,8 +82,8 @@ inline void remake_block(int steps, const bool* starts, const BackwardBlock<C>& 
     if (starts[t]) {
       for (int n = 0; n < kBlock; ++n) h[n] = Vec<C>{};
     }
-    const Vec<C> delta = of.delta[t], u = of.u[t];
-    Vec<C> sum = of.y[t];
+    const Vec<C> delta = of.delta[t], u = delta * of.x[t];
+    Vec<C> sum = first ? Vec<C>{} : of.y[t];
 #pragma GCC unroll 16
     for (int n = 0; n < kBlock; ++n) {
       const Vec<C> decay = exp2_nonpositive<C>(delta * rates[n * kStride]);
@@ -96,11 +96,10 @@ inline void remake_block(int steps, const bool* starts, const BackwardBlock<C>& 
   }
 }
 
-// The reverse scan of one vector of channels. `carry` is the gradient that
-// reaches a state through the next one, rates and da those of A log2(e) and A;
-// all at a stride of kGroupVectors.
+// The reverse scan of one vector of channels. `carry` is the gradient that reaches a state through
+// the next one, rates and da those of A log2(e) and A; all at a stride of kGroupVectors.
 template <int kBlock, class C>
-inline void reverse_block(int steps, const bool* starts, const BackwardBlock<C>& block,
+inline void reverse_block(bool first, int steps, const bool* starts, const BackwardBlock<C>& block,
                           const Vec<C>* rates, const Vec<C>* entering, const BackwardSteps<C>& of,
                           Vec<C>* carry_of_group, Vec<C>* da_of_group) {
   constexpr int kStride = kGroupVectors<C>;
@@ -113,8 +112,8 @@ inline void reverse_block(int steps, const bool* starts, const BackwardBlock<C>&
   for (int t = steps - 1; t >= 0; --t) {
     const Vec<C>* h = block.h + t * kBlock;
     const Vec<C>* before = starts[t] ? none : t > 0 ? h - kBlock : at_start;
-    const Vec<C> dy = of.dy[t], u = of.u[t], delta = of.delta[t];
-    Vec<C> du = of.du[t], da_h = of.da_h[t];
+    const Vec<C> dy = of.dy[t], delta = of.delta[t], u = delta * of.x[t];
+    Vec<C> du = first ? Vec<C>{} : of.du[t], da_h = first ? Vec<C>{} : of.da_h[t];
 #pragma GCC unroll 16
     for (int n = 0; n < kBlock; ++n) {
       const int i = t * kBlock + n;
@@ -137,8 +136,7 @@ inline void reverse_block(int steps, const bool* starts, const BackwardBlock<C>&
   for (int n = 0; n < kBlock; ++n) da_of_group[n * kStride] = da[n];
 }
 
-// Lanes of `sums` [steps, kBlock] to elements n .. n + kBlock - 1 of rows of
-// `out` [steps, states].
+// Lanes of `sums` [steps, kBlock] to elements n .. n + kBlock - 1 of rows of `out` [steps, states].
 template <int kBlock, class C>
 inline void store_lane_sums(int steps, const Vec<C>* sums, C* out, int64_t states) {
   for (int first = 0; first < steps * kBlock; first += kLanes<C>) {
@@ -154,8 +152,8 @@ inline void store_lane_sums(int steps, const Vec<C>* sums, C* out, int64_t state
   }
 }
 
-// Gradients of one chunk, from the sums over states; `dd` and `ddt_bias`
-// [kGroupVectors] are added to.
+// Gradients of one chunk, from the sums over states; `dd` and `ddt_bias` [kGroupVectors] are added
+// to.
 template <bool kFull, class S, class C = Compute<S>>
 inline void store_backward_steps(const ScanBackward<S>& scan, const ScanTask& task, int64_t t0,
                                  int steps, const BackwardSteps<C>& of, Vec<C>* dd,
@@ -231,6 +229,9 @@ inline void scan_chunk_back(const ScanBackward<S>& scan, const ScanTask& task, i
   const ScanShape& shape = scan.in.shape;
   const bool* starts = scan.in.starts + task.b * shape.time + t0;
   const int64_t first_row = (task.group * shape.batch + task.b) * shape.time + t0;
+  if (shape.states == 0) {
+    for (int i = 0; i < kVectors * kStepStride; ++i) of.y[i] = of.du[i] = of.da_h[i] = Vec<C>{};
+  }
   for_each_block<kBackwardBlock>(0, shape.states, [&]<int kBlock>(Count<kBlock>, int64_t n) {
     widen_block<kBlock>(scan.in.b, task.b, t0, steps, n, block.b);
     widen_block<kBlock>(scan.in.c, task.b, t0, steps, n, block.c);
@@ -238,12 +239,12 @@ inline void scan_chunk_back(const ScanBackward<S>& scan, const ScanTask& task, i
     for (int v = 0; v * kLanes<C> < task.channels; ++v) {
       const int64_t i = n * kVectors + v;
       const int row = v * kStepStride;
-      const BackwardSteps<C> at_v{of.delta + row, of.slope + row, of.x + row,
-                                  of.u + row,     of.dy + row,    of.dgate + row,
-                                  of.y + row,     of.du + row,    of.da_h + row};
-      remake_block<kBlock, C>(steps, starts, block, tables.rates + i, tables.entering + i, at_v);
-      reverse_block<kBlock, C>(steps, starts, block, tables.rates + i, tables.entering + i, at_v,
-                               tables.carry + i, tables.da + i);
+      const BackwardSteps<C> at_v{of.x + row,     of.delta + row, of.slope + row, of.dy + row,
+                                  of.dgate + row, of.y + row,     of.du + row,    of.da_h + row};
+      remake_block<kBlock, C>(n == 0, steps, starts, block, tables.rates + i, tables.entering + i,
+                              at_v);
+      reverse_block<kBlock, C>(n == 0, steps, starts, block, tables.rates + i, tables.entering + i,
+                               at_v, tables.carry + i, tables.da + i);
     }
     const int64_t out = first_row * shape.states + n;
     store_lane_sums<kBlock, C>(steps, block.db, scan.db + out, shape.states);
@@ -253,9 +254,9 @@ inline void scan_chunk_back(const ScanBackward<S>& scan, const ScanTask& task, i
 
 template <class C>
 inline BackwardSteps<C> carve_steps(Carver& carver) {
-  Vec<C>* parts[9];
+  Vec<C>* parts[8];
   for (Vec<C>*& part : parts) part = carver.take<Vec<C>>(kGroupVectors<C> * kStepStride);
-  return {parts[0], parts[1], parts[2], parts[3], parts[4], parts[5], parts[6], parts[7], parts[8]};
+  return {parts[0], parts[1], parts[2], parts[3], parts[4], parts[5], parts[6], parts[7]};
 }
 
 template <class C>

@@ -1,7 +1,7 @@
 #pragma once
-// Forward pass of the scan for one task. Bound by arithmetic: some 16 vector
-// operations for each token, state and vector of channels, of which the
-// exponential takes 12. Included as cpu/vector.h is.
+// Forward pass of the scan for one task. Bound by arithmetic: some 14 vector operations for each
+// token, state and vector of channels, of which the exponential takes 10. Included as cpu/vector.h
+// is.
 #include "models/kernels/cpu/selective_scan_steps.h"
 
 namespace weft::cpu::WEFT_ISA {
@@ -41,8 +41,8 @@ inline void load_forward_steps(const ScanInputs<S>& in, const ScanTask& task, in
   }
 }
 
-// Steps one vector of channels through a chunk for kBlock states: b, c [steps,
-// kBlock]; rates and states at a stride of kGroupVectors; y is added to.
+// Steps one vector of channels through a chunk for kBlock states: b, c [steps, kBlock]; rates and
+// states at a stride of kGroupVectors; y is added to.
 template <int kBlock, class C>
 inline void scan_block(int steps, const bool* starts, const C* b, const C* c, const Vec<C>* rates,
                        const Vec<C>* delta, const Vec<C>* u, Vec<C>* states, Vec<C>* y) {

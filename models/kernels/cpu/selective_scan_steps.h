@@ -1,7 +1,6 @@
 #pragma once
-// What both passes of the scan do around the states: read a chunk of inputs of
-// one group of channels into vectors, and cut the states into blocks. Included
-// as cpu/vector.h is.
+// What both passes of the scan do around the states: read a chunk of inputs of one group of
+// channels into vectors, and cut the states into blocks. Included as cpu/vector.h is.
 #include "models/kernels/cpu/rows.h"
 #include "models/kernels/cpu/selective_scan.h"
 #include "models/kernels/cpu/vector_math.h"
@@ -11,8 +10,8 @@ namespace weft::cpu::WEFT_ISA {
 template <class C>
 constexpr int kGroupVectors = kScanGroup / kLanes<C>;
 
-// Vectors from one row of a chunk's vectors to the next: one more than a chunk
-// has, or all rows of all tables would share a few sets of the L1 cache.
+// Vectors from one row of a chunk's vectors to the next: one more than a chunk has, or all rows of
+// all tables would share a few sets of the L1 cache.
 constexpr int kStepStride = kScanChunk + 1;
 
 // A task: row `b` of the batch, channels first .. first + channels - 1.
@@ -28,9 +27,8 @@ inline ScanTask scan_task(const ScanShape& shape, int64_t task) {
   return {task / groups, group, first, static_cast<int>(left < kScanGroup ? left : kScanGroup)};
 }
 
-// f(v, channel, count) for the vectors of a group of `channels`: vector v
-// starts at `channel` and has `count` lanes. kFull: there are kScanGroup, so
-// that no lane has to be looked at.
+// f(v, channel, count) for the vectors of a group of `channels`: vector v starts at `channel` and
+// has `count` lanes. kFull: there are kScanGroup, so that no lane has to be looked at.
 template <bool kFull, class C, class F>
 inline void for_each_vector(int channels, const F& f) {
   if constexpr (kFull) {
@@ -57,8 +55,7 @@ inline void load_decay_rates(const ScanInputs<S>& in, const ScanTask& task, Vec<
   }
 }
 
-// b or c of `steps` tokens from `t0`, states n .. n + kBlock - 1, as [steps,
-// kBlock].
+// b or c of `steps` tokens from `t0`, states n .. n + kBlock - 1, as [steps, kBlock].
 template <int kBlock, class S>
 inline void widen_block(const Rows<const S>& rows, int64_t b, int64_t t0, int steps, int64_t n,
                         Compute<S>* out) {
@@ -71,8 +68,8 @@ inline void widen_block(const Rows<const S>& rows, int64_t b, int64_t t0, int st
 template <int kValue>
 struct Count {};
 
-// f(Count<k>, n) for blocks of k <= kBlock states from n that cover n .. states
-// - 1; k is kBlock as long as that fits, then its halves.
+// f(Count<k>, n) for blocks of k <= kBlock states from n that cover n .. states - 1; k is kBlock as
+// long as that fits, then its halves.
 template <int kBlock, class F>
 inline void for_each_block(int64_t n, int64_t states, const F& f) {
   for (; n + kBlock <= states; n += kBlock) f(Count<kBlock>{}, n);

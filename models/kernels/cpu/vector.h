@@ -1,9 +1,8 @@
 #pragma once
-// Vectors of channels for the CPU kernels, in GCC's vector extensions. Included
-// only by files that are compiled for one instruction set, which define
-// WEFT_ISA as the name of its namespace: nothing here is shared between
-// instruction sets, and no header with inline functions is included but that of
-// intrinsics, which are always inlined.
+// Vectors of channels for the CPU kernels, in GCC's vector extensions. Included only by files that
+// are compiled for one instruction set, which define WEFT_ISA as the name of its namespace: nothing
+// here is shared between instruction sets, and no header with inline functions is included but that
+// of intrinsics, which are always inlined.
 #include <immintrin.h>
 #include <stdint.h>
 
@@ -83,8 +82,7 @@ inline void store_full(Bf16* to, Vec<float> v) {
   __builtin_memcpy(to, &half, sizeof half);
 }
 
-// The first `count` lanes; lanes behind them are 0 when loaded and left alone
-// when stored.
+// The first `count` lanes; lanes behind them are 0 when loaded and left alone when stored.
 template <class S>
 inline Vec<Compute<S>> load(const S* from, int count) {
   if (count >= kLanes<Compute<S>>) return load_full(from);
@@ -100,9 +98,8 @@ inline void store(S* to, Vec<Compute<S>> v, int count) {
   for (int i = 0; i < count; ++i) to[i] = padded[i];
 }
 
-// The larger and the smaller of x and a bound; NaN in x passes through. Single
-// instructions, which GCC 12 doesn't make out of comparisons: they return their
-// second operand where one is NaN.
+// The larger and the smaller of x and a bound; NaN in x passes through. Single instructions, which
+// GCC 12 doesn't make out of comparisons: they return their second operand where one is NaN.
 inline Vec<float> at_least(Vec<float> x, float low) {
   return WEFT_VECTOR_OP(max_ps)(Vec<float>{} + low, x);
 }
@@ -124,8 +121,8 @@ inline V sum_neighbours(V a, V b, Indexes<I...>) {
   return __builtin_shufflevector(a, b, (2 * I)...) + __builtin_shufflevector(a, b, (2 * I + 1)...);
 }
 
-// sums[i] = sum of the lanes of rows[i], for kLanes rows; the rows are
-// overwritten. A tree of neighbours: the order of the sum is fixed.
+// sums[i] = sum of the lanes of rows[i], for kLanes rows; the rows are overwritten. A tree of
+// neighbours: the order of the sum is fixed.
 template <class C>
 inline Vec<C> sum_lanes(Vec<C>* rows) {
   constexpr int kWidth = kLanes<C>;

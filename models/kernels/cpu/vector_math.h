@@ -1,16 +1,13 @@
 #pragma once
-// Exponentials of vectors, to about 1 ulp, without tables. Included as
-// cpu/vector.h is.
+// Exponentials of vectors, to about 1 ulp, without tables. Included as cpu/vector.h is.
 #include "models/kernels/cpu/vector.h"
 
 namespace weft::cpu::WEFT_ISA {
 
-// Constants of exp: 2^f on [-1/2, 1/2] as a polynomial that is exact at 0,
-// interpolated at Chebyshev nodes (relative error 5e-9 and 1e-19); 1.5 * 2^m +
-// bias, whose sum with x has round(x)
-// + bias in its low bits; the ends of the range in which 2^round(x) is a normal
-// number; ln 2 in two parts, of which the first has zeros behind, so that its
-// product with an exponent is exact.
+// Constants of exp: 2^f on [-1/2, 1/2] as a polynomial that is exact at 0, interpolated at
+// Chebyshev nodes (relative error 5e-9 and 1e-19); 1.5 * 2^m + bias, whose sum with x has round(x)
+// + bias in its low bits; the ends of the range in which 2^round(x) is a normal number; ln 2 in two
+// parts, of which the first has zeros behind, so that its product with an exponent is exact.
 template <class C>
 struct ExpConstants;
 template <>
