@@ -13,22 +13,25 @@ namespace {
 
 class RmsNormWidth : public testing::TestWithParam<int64_t> {};
 
-// Output and gradients of `norm` on the closed-form tensors, in `type`.
-std::vector<Tensor> run(Tensor (*norm)(const Tensor&, const Tensor&, double), int64_t rows,
-                        int64_t width, at::ScalarType type) {
-  const Tensor x = fill({rows, width}, 1).to(type).set_requires_grad(true);
+using Norm = Tensor (*)(const Tensor&, const Tensor&, double);
+
+// Output and gradients of `norm` in `type`, on the closed-form tensors rounded to `values`.
+std::vector<Tensor> run(Norm norm, int64_t rows, int64_t width, at::ScalarType type,
+                        at::ScalarType values) {
   const auto weight_type = type == at::kDouble ? at::kDouble : at::kFloat;
-  const Tensor weight = fill({width}, 2, 0.3, 1.0).to(weight_type).set_requires_grad(true);
+  const Tensor x = fill({rows, width}, 1).to(values).to(type).set_requires_grad(true);
+  const Tensor weight =
+      fill({width}, 2, 0.3, 1.0).to(values).to(weight_type).set_requires_grad(true);
   const Tensor y = norm(x, weight, 1e-6);
-  (y.to(at::kDouble) * fill({rows, width}, 3)).sum().backward();
+  (y.to(at::kDouble) * fill({rows, width}, 3).to(values).to(at::kDouble)).sum().backward();
   return {y, x.grad(), weight.grad()};
 }
 
 TEST_P(RmsNormWidth, IsAsExactAsPlainOperators) {
   for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
-    const auto ours = run(rms_norm, 300, GetParam(), type);
-    const auto plain = run(rms_norm_reference, 300, GetParam(), type);
-    const auto truth = run(rms_norm_reference, 300, GetParam(), at::kDouble);
+    const auto ours = run(rms_norm, 300, GetParam(), type, type);
+    const auto plain = run(rms_norm_reference, 300, GetParam(), type, type);
+    const auto truth = run(rms_norm_reference, 300, GetParam(), at::kDouble, type);
     for (size_t i = 0; i < ours.size(); ++i) expect_as_exact(ours[i], plain[i], truth[i]);
   }
 }
@@ -49,9 +52,9 @@ INSTANTIATE_TEST_SUITE_P(Odd, RmsNormWidth, testing::Values(1, 3, 16, 59, 97, 10
 TEST(RmsNorm, IsBitEqualForEveryNumberOfThreads) {
   const int threads = at::get_num_threads();
   at::set_num_threads(1);
-  const auto one = run(rms_norm, 1000, 33, at::kFloat);
+  const auto one = run(rms_norm, 1000, 33, at::kFloat, at::kFloat);
   at::set_num_threads(3);
-  const auto three = run(rms_norm, 1000, 33, at::kFloat);
+  const auto three = run(rms_norm, 1000, 33, at::kFloat, at::kFloat);
   at::set_num_threads(threads);
   for (size_t i = 0; i < one.size(); ++i) EXPECT_TRUE(one[i].equal(three[i])) << i;
 }
@@ -59,8 +62,9 @@ TEST(RmsNorm, IsBitEqualForEveryNumberOfThreads) {
 TEST(RmsNorm, TakesStridedAndEmptyInput) {
   const Tensor x = fill({4, 6}, 1).t();
   const Tensor weight = fill({4}, 2);
-  EXPECT_LT((rms_norm(x, weight, 1e-6) - rms_norm_reference(x, weight, 1e-6)).abs().max().item<double>(),
-            1e-14);  // a few roundings of numbers near 1
+  EXPECT_LT(
+      (rms_norm(x, weight, 1e-6) - rms_norm_reference(x, weight, 1e-6)).abs().max().item<double>(),
+      1e-14);  // a few roundings of numbers near 1
   EXPECT_EQ(rms_norm(x.narrow(0, 0, 0), weight, 1e-6).numel(), 0);
 }
 
