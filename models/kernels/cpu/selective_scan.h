@@ -7,7 +7,7 @@
 
 namespace weft::cpu {
 
-inline constexpr int kScanGroup = 64;
+inline constexpr int kScanGroup = 128;
 
 int64_t scan_groups(int64_t channels);
 

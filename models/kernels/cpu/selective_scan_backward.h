@@ -71,7 +71,7 @@ inline void load_backward_steps(const ScanBackward<S>& scan, const ScanTask& tas
 }
 
 // Makes the states of a chunk again, from those that enter it. `first`: this is the first block,
-// where sums over states begin.
+// where sums over states begin. Adds to block.dc and of.y.
 template <int kBlock, class C>
 inline void remake_block(bool first, int steps, const bool* starts, const BackwardBlock<C>& block,
                          const Vec<C>* rates, const Vec<C>* entering, const BackwardSteps<C>& of) {
@@ -82,22 +82,24 @@ inline void remake_block(bool first, int steps, const bool* starts, const Backwa
     if (starts[t]) {
       for (int n = 0; n < kBlock; ++n) h[n] = Vec<C>{};
     }
-    const Vec<C> delta = of.delta[t], u = delta * of.x[t];
-    Vec<C> sum = first ? Vec<C>{} : of.y[t];
+    const Vec<C> delta = of.delta[t], u = delta * of.x[t], dy = of.dy[t];
+    Vec<C> sums[2] = {first ? Vec<C>{} : of.y[t], Vec<C>{}};
 #pragma GCC unroll 16
     for (int n = 0; n < kBlock; ++n) {
       const Vec<C> decay = exp2_nonpositive<C>(delta * rates[n * kStride]);
       h[n] = decay * h[n] + u * block.b[t * kBlock + n];
-      sum += h[n] * block.c[t * kBlock + n];
+      sums[n % 2] += h[n] * block.c[t * kBlock + n];
+      block.dc[t * kBlock + n] += dy * h[n];
       block.h[t * kBlock + n] = h[n];
       block.decay[t * kBlock + n] = decay;
     }
-    of.y[t] = sum;
+    of.y[t] = sums[0] + sums[1];
   }
 }
 
 // The reverse scan of one vector of channels. `carry` is the gradient that reaches a state through
-// the next one, rates and da those of A log2(e) and A; all at a stride of kGroupVectors.
+// the next one, rates and da those of A log2(e) and A; all at a stride of kGroupVectors. Adds to
+// block.db, of.du and of.da_h.
 template <int kBlock, class C>
 inline void reverse_block(bool first, int steps, const bool* starts, const BackwardBlock<C>& block,
                           const Vec<C>* rates, const Vec<C>* entering, const BackwardSteps<C>& of,
@@ -110,24 +112,23 @@ inline void reverse_block(bool first, int steps, const bool* starts, const Backw
   for (int n = 0; n < kBlock; ++n) carry[n] = carry_of_group[n * kStride];
   for (int n = 0; n < kBlock; ++n) da[n] = da_of_group[n * kStride];
   for (int t = steps - 1; t >= 0; --t) {
-    const Vec<C>* h = block.h + t * kBlock;
-    const Vec<C>* before = starts[t] ? none : t > 0 ? h - kBlock : at_start;
+    const Vec<C>* before = starts[t] ? none : t > 0 ? block.h + (t - 1) * kBlock : at_start;
     const Vec<C> dy = of.dy[t], delta = of.delta[t], u = delta * of.x[t];
-    Vec<C> du = first ? Vec<C>{} : of.du[t], da_h = first ? Vec<C>{} : of.da_h[t];
+    Vec<C> du[2] = {first ? Vec<C>{} : of.du[t], Vec<C>{}};
+    Vec<C> da_h[2] = {first ? Vec<C>{} : of.da_h[t], Vec<C>{}};
 #pragma GCC unroll 16
     for (int n = 0; n < kBlock; ++n) {
       const int i = t * kBlock + n;
       const Vec<C> g = dy * block.c[i] + carry[n];
-      block.dc[i] += dy * h[n];
       block.db[i] += g * u;
-      du += g * block.b[i];
+      du[n % 2] += g * block.b[i];
       carry[n] = g * block.decay[i];
       const Vec<C> through_decay = carry[n] * before[n];
-      da_h += through_decay * rates[n * kStride];
+      da_h[n % 2] += through_decay * rates[n * kStride];
       da[n] += through_decay * delta;
     }
-    of.du[t] = du;
-    of.da_h[t] = da_h;
+    of.du[t] = du[0] + du[1];
+    of.da_h[t] = da_h[0] + da_h[1];
     if (starts[t]) {
       for (int n = 0; n < kBlock; ++n) carry[n] = Vec<C>{};
     }
