@@ -23,11 +23,11 @@ struct Evaluation {
 struct EvaluationOptions {
   int64_t sequence_length = 1024;
   int64_t context = 0;  // tokens of each window that only give context
-  OrAll<int64_t> max_tokens;
+  OrAll<int64_t> max_tokens = {};
   int64_t rows = 8;  // windows of one forward pass
   at::Device device = at::kCPU;
   // Called after each forward pass with rows done and in all; returning false ends the evaluation.
-  std::function<bool(int64_t done, int64_t total)> progress;
+  std::function<bool(int64_t done, int64_t total)> progress = {};
 };
 
 Evaluation evaluate(const CausalLM& model, const TokenShards& shards,

@@ -10,14 +10,14 @@
 namespace weft {
 
 struct GenerationOptions {
-  SamplingConfig sampling;
+  SamplingConfig sampling = {};
   uint64_t seed = 1;
   int64_t max_tokens = 256;
   int64_t window = 1024;   // the model sees at most this many of the last tokens
   int64_t end_token = -1;  // generation ends when it is drawn; -1: never
   at::Device device = at::kCPU;
   // Called with each new token; returning false ends the generation.
-  std::function<bool(int64_t token)> on_token;
+  std::function<bool(int64_t token)> on_token = {};
 };
 
 // The tokens that follow `prompt` (at least one token). Token i of the answer is drawn with the
