@@ -7,8 +7,8 @@ namespace weft {
 // with the setting; where that cannot be done it goes on without.
 //
 // By default threads that wait for each other spin for milliseconds. As soon as another program wants
-// one of the cores, every parallel region then waits for a thread that is not running, and a step on two
-// cores takes five to ten times as long; sleeping costs nothing measurable where the cores are free.
+// one of the cores, every parallel region then waits for a thread that is not running, and a step takes
+// several times as long.
 void limit_openmp_spinning(char** argv);
 
 }  // namespace weft
