@@ -23,6 +23,10 @@ add_library(weft::torch ALIAS weft_torch)
 target_include_directories(weft_torch SYSTEM INTERFACE
   ${torch_home}/include ${torch_home}/include/torch/csrc/api/include)
 target_link_directories(weft_torch INTERFACE ${torch_home}/lib)
+# at::parallel_for is a template that runs serially in a file compiled without OpenMP. The program
+# shares LibTorch's own libgomp: rpath finds it before the system's.
+target_compile_options(weft_torch INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fopenmp>)
+target_link_options(weft_torch INTERFACE -fopenmp)
 # libtorch_cpu registers its operators in static initialisers, so it is kept even where no symbol of
 # it is named; the rpath finds it and the CUDA runtime of the wheel that it is linked against.
 set(torch_link_path ${torch_home}/lib)
