@@ -43,7 +43,8 @@ absl::StatusOr<int> run(const GenerateArguments& arguments) {
             .on_token = [&](int64_t token) {
               if (token < loaded.tokenizer.vocab_size()) {
                 const int32_t id = static_cast<int32_t>(token);
-                std::fputs(loaded.tokenizer.decode({&id, 1}).c_str(), stdout);
+                const std::string text = loaded.tokenizer.decode({&id, 1});
+                std::fwrite(text.data(), 1, text.size(), stdout);
                 std::fflush(stdout);
               }
               return std::ferror(stdout) == 0;

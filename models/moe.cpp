@@ -5,7 +5,6 @@
 #include <ATen/ops/argsort.h>
 #include <ATen/ops/bincount.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/empty_like.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/logsumexp.h>
@@ -13,6 +12,8 @@
 #include <ATen/ops/silu.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/sort.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "models/linear.h"
@@ -20,37 +21,79 @@
 namespace weft {
 namespace {
 
-// y[i] = x[index[i]] for a permutation of the rows; the gradient is the inverse permutation, so
-// nothing is accumulated.
-class PermuteRows final : public torch::autograd::Function<PermuteRows> {
- public:
-  static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& x, const Tensor& index,
-                        const Tensor& inverse) {
-    ctx->save_for_backward({inverse});
-    return x.index_select(0, index);
-  }
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
-                                                 torch::autograd::variable_list grads) {
-    return {grads[0].index_select(0, ctx->get_saved_variables()[0]), {}, {}};
-  }
-};
+// Every expert's rows are padded with zeros to a multiple of this. The libraries below compile (and
+// keep) a matrix product for each shape that they meet; without it a run meets thousands.
+constexpr int64_t kRowMultiple = 64;
 
-// The assignments sorted by (expert, token).
+// Where each assignment of a token to an expert goes: rows by (expert, token), each expert's
+// padded.
 struct Dispatch {
-  Tensor order;    // [n k] position in the sorted list -> assignment token * k + slot
-  Tensor inverse;  // [n k] the other way
-  Tensor counts;   // [E] int64 on the CPU
+  int64_t top_k = 0;           // k
+  Tensor row;                  // [n k] assignment token * k + slot -> row
+  Tensor assignment;           // [rows] the other way; 0 in the padding
+  Tensor counts;               // [E] int64 on the CPU, without padding
+  std::vector<int64_t> sizes;  // rows of each expert
 };
 
 Dispatch dispatch(const Tensor& experts, int64_t num_experts) {
   const Tensor flat = experts.reshape(-1);
-  Dispatch result;
-  result.order = at::argsort(flat, /*stable=*/true, /*dim=*/0, /*descending=*/false);
-  result.inverse = at::empty_like(result.order);
-  result.inverse.scatter_(0, result.order, at::arange(flat.numel(), flat.options()));
-  result.counts = at::bincount(flat, /*weights=*/{}, num_experts).cpu();
-  return result;
+  const Tensor positions = at::arange(flat.numel(), flat.options());
+  const Tensor order = at::argsort(flat, /*stable=*/true, /*dim=*/0, /*descending=*/false);
+  Dispatch plan;
+  plan.top_k = experts.size(-1);
+  plan.counts = at::bincount(flat, /*weights=*/{}, num_experts).cpu();
+  std::vector<int64_t> padding_before;
+  int64_t padding = 0;
+  for (int64_t e = 0; e < num_experts; ++e) {
+    const int64_t count = plan.counts.const_data_ptr<int64_t>()[e];
+    plan.sizes.push_back((count + kRowMultiple - 1) / kRowMultiple * kRowMultiple);
+    padding_before.push_back(padding);
+    padding += plan.sizes.back() - count;
+  }
+  const Tensor shift = at::tensor(padding_before, at::kLong).to(flat.device());
+  plan.row = shift.index_select(0, flat).scatter_add_(0, order, positions);
+  plan.assignment = at::zeros({flat.numel() + padding}, flat.options());
+  plan.assignment.scatter_(0, plan.row, positions);
+  return plan;
 }
+
+// x [n, d] -> [rows, d]: each token's row for every expert that it uses, zeros in the padding.
+class ToExperts final : public torch::autograd::Function<ToExperts> {
+ public:
+  static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& x,
+                        const Dispatch& plan) {
+    ctx->save_for_backward({plan.row});
+    ctx->saved_data["shape"] = std::vector<int64_t>{x.size(0), plan.top_k, x.size(1)};
+    const Tensor rows = x.index_select(0, plan.assignment.floor_divide(plan.top_k));
+    int64_t end = 0;
+    for (size_t e = 0; e < plan.sizes.size(); ++e) {
+      end += plan.sizes[e];
+      const int64_t padding = plan.sizes[e] - plan.counts.const_data_ptr<int64_t>()[e];
+      rows.narrow(0, end - padding, padding).zero_();
+    }
+    return rows;
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list grads) {
+    const Tensor by_assignment = grads[0].index_select(0, ctx->get_saved_variables()[0]);
+    return {by_assignment.reshape(ctx->saved_data["shape"].toIntVector()).sum(1), {}};
+  }
+};
+
+// y [rows, d] -> [n k, d]. Backward leaves the first assignment's gradient in the padding: inputs
+// and hidden values are zero there, so it reaches neither weights nor tokens.
+class FromExperts final : public torch::autograd::Function<FromExperts> {
+ public:
+  static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& y,
+                        const Dispatch& plan) {
+    ctx->save_for_backward({plan.assignment});
+    return y.index_select(0, plan.row);
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list grads) {
+    return {grads[0].index_select(0, ctx->get_saved_variables()[0]), {}};
+  }
+};
 
 }  // namespace
 
@@ -121,19 +164,15 @@ Tensor Moe::forward(const Tensor& x, RouterStats* stats) const {
     stats->expert_counts.push_back(plan.counts);
   }
 
-  const Tensor copies = tokens.unsqueeze(1).expand({n, k, d}).reshape({n * k, d});
-  const Tensor sorted = PermuteRows::apply(copies, plan.order, plan.inverse);
-  const auto* counts = plan.counts.const_data_ptr<int64_t>();
-  const std::vector<int64_t> sizes(counts, counts + config_.num_experts);
-  const std::vector<Tensor> inputs = sorted.split_with_sizes(sizes);
-  const std::vector<Tensor> gates = gate_.unbind(), ups = up_.unbind(), downs = down_.unbind();
+  const std::vector<Tensor> inputs = ToExperts::apply(tokens, plan).split_with_sizes(plan.sizes);
+  const std::vector<Tensor> gates_ups = at::cat({gate_, up_}, 1).unbind(), downs = down_.unbind();
   std::vector<Tensor> outputs;
   outputs.reserve(inputs.size());
   for (size_t i = 0; i < inputs.size(); ++i) {
-    const Tensor hidden = at::silu(at::linear(inputs[i], gates[i])) * at::linear(inputs[i], ups[i]);
-    outputs.push_back(at::linear(hidden, downs[i]));
+    const std::vector<Tensor> gate_up = at::linear(inputs[i], gates_ups[i]).chunk(2, -1);
+    outputs.push_back(at::linear(at::silu(gate_up[0]) * gate_up[1], downs[i]));
   }
-  const Tensor by_token = PermuteRows::apply(at::cat(outputs), plan.inverse, plan.order);
+  const Tensor by_token = FromExperts::apply(at::cat(outputs), plan);
   // A token's k results are summed in ascending order of expert, in the router's precision.
   const Tensor weighted =
       by_token.reshape({n, k, d}).to(logits.scalar_type()) * routing.weights.unsqueeze(-1);

@@ -70,35 +70,24 @@ ConvInputs<S> raw(const Readable& in) {
           .starts = values<bool>(in.starts)};
 }
 
-// The kernels of the device that x is on.
-template <class S>
-void launch(const ConvForward<S>& conv, const Tensor& x, cpu::Isa isa) {
+// The pass that `conv` is of (Forward or Backward), on the device that x is on.
+template <class Pass>
+void launch(const Pass& conv, const Tensor& x, cpu::Isa isa) {
 #ifdef WEFT_CUDA
   if (x.is_cuda()) {
     const c10::cuda::CUDAGuard guard(x.device());
-    return cuda::causal_conv_forward(conv, c10::cuda::getCurrentCUDAStream());
+    return cuda::causal_conv(conv, c10::cuda::getCurrentCUDAStream());
   }
 #endif
   WEFT_CHECK(x.is_cpu(), "no causal_conv_silu on ", x.device());
-  cpu::causal_conv_forward(conv, isa);
-}
-template <class S>
-void launch(const ConvBackward<S>& conv, const Tensor& x, cpu::Isa isa) {
-#ifdef WEFT_CUDA
-  if (x.is_cuda()) {
-    const c10::cuda::CUDAGuard guard(x.device());
-    return cuda::causal_conv_backward(conv, c10::cuda::getCurrentCUDAStream());
-  }
-#endif
-  WEFT_CHECK(x.is_cpu(), "no causal_conv_silu on ", x.device());
-  cpu::causal_conv_backward(conv, isa);
+  cpu::causal_conv(conv, isa);
 }
 
 Tensor run_forward(const Readable& in, cpu::Isa isa) {
   const Tensor y = at::empty(in.x.sizes(), in.x.options());
   with_storage(in.x, [&](auto storage) {
     using S = decltype(storage);
-    launch<S>(ConvForward<S>{raw<S>(in), rows<S>(y)}, in.x, isa);
+    launch(ConvForward<S>{raw<S>(in), rows<S>(y)}, in.x, isa);
   });
   return y;
 }

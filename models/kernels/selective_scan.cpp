@@ -87,28 +87,17 @@ ScanInputs<S> raw(const SelectiveScanInputs& in) {
           .starts = values<bool>(in.starts)};
 }
 
-// The kernels of the device that x is on.
-template <class S>
-void launch(const ScanForward<S>& scan, const Tensor& x, cpu::Isa isa) {
+// The pass that `scan` is of (Forward or Backward), on the device that x is on.
+template <class Pass>
+void launch(const Pass& scan, const Tensor& x, cpu::Isa isa) {
 #ifdef WEFT_CUDA
   if (x.is_cuda()) {
     const c10::cuda::CUDAGuard guard(x.device());
-    return cuda::selective_scan_forward(scan, c10::cuda::getCurrentCUDAStream());
+    return cuda::selective_scan(scan, c10::cuda::getCurrentCUDAStream());
   }
 #endif
   WEFT_CHECK(x.is_cpu(), "no selective_scan on ", x.device());
-  cpu::selective_scan_forward(scan, isa);
-}
-template <class S>
-void launch(const ScanBackward<S>& scan, const Tensor& x, cpu::Isa isa) {
-#ifdef WEFT_CUDA
-  if (x.is_cuda()) {
-    const c10::cuda::CUDAGuard guard(x.device());
-    return cuda::selective_scan_backward(scan, c10::cuda::getCurrentCUDAStream());
-  }
-#endif
-  WEFT_CHECK(x.is_cpu(), "no selective_scan on ", x.device());
-  cpu::selective_scan_backward(scan, isa);
+  cpu::selective_scan(scan, isa);
 }
 
 // Groups of channels for which the device's backward pass leaves partial sums.

@@ -7,6 +7,7 @@
 namespace weft {
 namespace {
 
+using testing::ContainsRegex;
 using testing::HasSubstr;
 using Damage = RunTest;
 
@@ -71,6 +72,76 @@ TEST_F(Damage, AFullDiskEndsTheRunAndTheLastCheckpointStillLoads) {
   EXPECT_FALSE(fs::exists(checkpoint(6)));
   ASSERT_EQ(train().exit_status, 0);
   expect_same_end("run", "whole");
+}
+
+// The same on a real disk: a tmpfs of 8 MiB, in a mount namespace of its own.
+class SmallDisk : public RunTest {
+ protected:
+  void SetUp() override {
+    RunTest::SetUp();
+    if (in_namespace({"/bin/mount", "-t", "tmpfs", "tmpfs", "/mnt"}).exit_status != 0) {
+      GTEST_SKIP() << "this process may not mount a tmpfs";
+    }
+    fs::create_directory(folder() / "disk");
+  }
+
+  // Runs lines of bash with the disk mounted on disk/. `train` trains in disk/run and prints the
+  // exit status, `fill N` leaves N bytes free.
+  Outcome script(const std::string& lines) {
+    write_text(folder() / "script", R"(
+      mount -t tmpfs -o size=8m tmpfs disk
+      weft=)" WEFT_BINARY_DIR R"(/weft
+      train() {
+        local status=0
+        $weft train tiny.yaml --run-dir disk/run "$@" || status=$?
+        echo "status $status"
+      }
+      fill() {
+        dd if=/dev/zero of=disk/filler bs=4k status=none 2>filler.log || true
+        truncate -s "-$1" disk/filler
+      }
+)" + lines);
+    return in_namespace({"/bin/bash", "-eu", "script"});
+  }
+
+ private:
+  Outcome in_namespace(std::vector<std::string> command) {
+    const std::vector<std::string> with = {"/usr/bin/unshare", "--map-root-user", "--mount"};
+    command.insert(command.begin(), with.begin(), with.end());
+    return Process(command, options()).wait();
+  }
+};
+
+TEST_F(SmallDisk, FullBeforeTheRunStartsIsRefusedAndNothingIsLost) {
+  ASSERT_EQ(train({}, "whole").exit_status, 0);
+  const Outcome outcome = script(R"(
+      train --stop-after 4
+      for free in 0 64K; do fill $free; train; done
+      rm disk/filler
+      train
+      cp -a disk/run run
+)");
+  EXPECT_EQ(outcome.exit_status, 0) << outcome.output;
+  EXPECT_THAT(outcome.output, ContainsRegex("status 3(.|\n)*No space left on device\n"
+                                            "status 2(.|\n)*has 65536 bytes free.*\n"
+                                            "status 2(.|\n)*status 0"));
+  expect_same_end("run", "whole");
+}
+
+TEST_F(SmallDisk, FullDuringTheRunEndsItAndTheLastCheckpointStillLoads) {
+  const Outcome outcome = script(R"sh(
+      { until [[ -e disk/run/checkpoints/step-00000006 ]]; do sleep 0.01; done; fill 0; } &
+      train --set stages.0.steps=1000000
+      wait
+      rm disk/filler
+      last=$(basename "$(readlink disk/run/checkpoints/latest)")
+      echo "last $last"
+      train --set stages.0.steps=1000000 --stop-after $((10#${last#step-} + 1))
+)sh");
+  EXPECT_EQ(outcome.exit_status, 0) << outcome.output;
+  EXPECT_THAT(outcome.output,
+              ContainsRegex("No space left on device\n(.|\n)*status 1\nlast step-[0-9]*\n"
+                            "(.|\n)*resuming from disk/run/checkpoints/step(.|\n)*status 3"));
 }
 
 TEST_F(Damage, AnEmptyCorpusIsRefused) {

@@ -19,7 +19,7 @@ int64_t conv_workspace_bytes(int64_t taps, int64_t compute_size) {
 }
 
 template <class S>
-void causal_conv_forward(const ConvForward<S>& conv, Isa isa) {
+void causal_conv(const ConvForward<S>& conv, Isa isa) {
   const auto task = isa == Isa::kAvx512 ? avx512::conv_forward_task<S>
                     : isa == Isa::kAvx2 ? avx2::conv_forward_task<S>
                                         : baseline::conv_forward_task<S>;
@@ -28,7 +28,7 @@ void causal_conv_forward(const ConvForward<S>& conv, Isa isa) {
 }
 
 template <class S>
-void causal_conv_backward(const ConvBackward<S>& conv, Isa isa) {
+void causal_conv(const ConvBackward<S>& conv, Isa isa) {
   const auto task = isa == Isa::kAvx512 ? avx512::conv_backward_task<S>
                     : isa == Isa::kAvx2 ? avx2::conv_backward_task<S>
                                         : baseline::conv_backward_task<S>;
@@ -37,8 +37,8 @@ void causal_conv_backward(const ConvBackward<S>& conv, Isa isa) {
 }
 
 #define WEFT_INSTANTIATE(S)                                         \
-  template void causal_conv_forward<S>(const ConvForward<S>&, Isa); \
-  template void causal_conv_backward<S>(const ConvBackward<S>&, Isa);
+  template void causal_conv<S>(const ConvForward<S>&, Isa); \
+  template void causal_conv<S>(const ConvBackward<S>&, Isa);
 WEFT_INSTANTIATE(float)
 WEFT_INSTANTIATE(double)
 WEFT_INSTANTIATE(Bf16)

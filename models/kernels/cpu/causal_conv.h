@@ -10,10 +10,10 @@ namespace weft::cpu {
 inline constexpr int kConvGroup = 128;
 
 template <class S>
-void causal_conv_forward(const ConvForward<S>& conv, Isa isa);
+void causal_conv(const ConvForward<S>& conv, Isa isa);
 
 template <class S>
-void causal_conv_backward(const ConvBackward<S>& conv, Isa isa);
+void causal_conv(const ConvBackward<S>& conv, Isa isa);
 
 // Bytes that a task of either pass needs as its workspace, aligned to 64, in every version.
 int64_t conv_workspace_bytes(int64_t taps, int64_t compute_size);

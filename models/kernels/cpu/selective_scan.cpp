@@ -14,7 +14,7 @@ int64_t scan_workspace_bytes(int64_t states, int64_t compute_size) {
 }
 
 template <class S>
-void selective_scan_forward(const ScanForward<S>& scan, Isa isa) {
+void selective_scan(const ScanForward<S>& scan, Isa isa) {
   const ScanShape& shape = scan.in.shape;
   const auto task = isa == Isa::kAvx512 ? avx512::scan_forward_task<S>
                     : isa == Isa::kAvx2 ? avx2::scan_forward_task<S>
@@ -25,7 +25,7 @@ void selective_scan_forward(const ScanForward<S>& scan, Isa isa) {
 }
 
 template <class S>
-void selective_scan_backward(const ScanBackward<S>& scan, Isa isa) {
+void selective_scan(const ScanBackward<S>& scan, Isa isa) {
   const ScanShape& shape = scan.in.shape;
   const auto task = isa == Isa::kAvx512 ? avx512::scan_backward_task<S>
                     : isa == Isa::kAvx2 ? avx2::scan_backward_task<S>
@@ -36,8 +36,8 @@ void selective_scan_backward(const ScanBackward<S>& scan, Isa isa) {
 }
 
 #define WEFT_INSTANTIATE(S)                                            \
-  template void selective_scan_forward<S>(const ScanForward<S>&, Isa); \
-  template void selective_scan_backward<S>(const ScanBackward<S>&, Isa);
+  template void selective_scan<S>(const ScanForward<S>&, Isa); \
+  template void selective_scan<S>(const ScanBackward<S>&, Isa);
 WEFT_INSTANTIATE(float)
 WEFT_INSTANTIATE(double)
 WEFT_INSTANTIATE(Bf16)

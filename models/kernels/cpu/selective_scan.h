@@ -12,10 +12,10 @@ inline constexpr int kScanGroup = 128;
 int64_t scan_groups(int64_t channels);
 
 template <class S>
-void selective_scan_forward(const ScanForward<S>& scan, Isa isa);
+void selective_scan(const ScanForward<S>& scan, Isa isa);
 
 template <class S>
-void selective_scan_backward(const ScanBackward<S>& scan, Isa isa);
+void selective_scan(const ScanBackward<S>& scan, Isa isa);
 
 // Bytes that a task of either pass needs as its workspace, aligned to 64, in every version.
 int64_t scan_workspace_bytes(int64_t states, int64_t compute_size);

@@ -131,14 +131,14 @@ bool is_empty(const ConvShape& shape) {
 }  // namespace
 
 template <class S>
-void causal_conv_forward(const ConvForward<S>& conv, cudaStream_t stream) {
+void causal_conv(const ConvForward<S>& conv, cudaStream_t stream) {
   if (is_empty(conv.in.shape)) return;
   forward_kernel<S><<<grid_of(conv.in.shape), dim3(kChannels, kRows), 0, stream>>>(conv);
   WEFT_CUDA_CALL(cudaGetLastError());
 }
 
 template <class S>
-void causal_conv_backward(const ConvBackward<S>& conv, cudaStream_t stream) {
+void causal_conv(const ConvBackward<S>& conv, cudaStream_t stream) {
   const ConvShape& shape = conv.in.shape;
   WEFT_CHECK(shape.taps <= kConvMaxTaps, shape.taps, " taps, of at most ", kConvMaxTaps);
   if (is_empty(shape)) return;
@@ -151,8 +151,8 @@ void causal_conv_backward(const ConvBackward<S>& conv, cudaStream_t stream) {
 }
 
 #define WEFT_INSTANTIATE(S)                                                  \
-  template void causal_conv_forward<S>(const ConvForward<S>&, cudaStream_t); \
-  template void causal_conv_backward<S>(const ConvBackward<S>&, cudaStream_t);
+  template void causal_conv<S>(const ConvForward<S>&, cudaStream_t); \
+  template void causal_conv<S>(const ConvBackward<S>&, cudaStream_t);
 WEFT_INSTANTIATE(float)
 WEFT_INSTANTIATE(double)
 WEFT_INSTANTIATE(Bf16)

@@ -10,9 +10,9 @@ namespace weft::cuda {
 inline constexpr int64_t kConvMaxTaps = 128;
 
 template <class S>
-void causal_conv_forward(const ConvForward<S>& conv, cudaStream_t stream);
+void causal_conv(const ConvForward<S>& conv, cudaStream_t stream);
 
 template <class S>
-void causal_conv_backward(const ConvBackward<S>& conv, cudaStream_t stream);
+void causal_conv(const ConvBackward<S>& conv, cudaStream_t stream);
 
 }  // namespace weft::cuda

@@ -12,9 +12,9 @@ inline constexpr int kScanGroup = 32;
 
 // `entering` must not be null.
 template <class S>
-void selective_scan_forward(const ScanForward<S>& scan, cudaStream_t stream);
+void selective_scan(const ScanForward<S>& scan, cudaStream_t stream);
 
 template <class S>
-void selective_scan_backward(const ScanBackward<S>& scan, cudaStream_t stream);
+void selective_scan(const ScanBackward<S>& scan, cudaStream_t stream);
 
 }  // namespace weft::cuda

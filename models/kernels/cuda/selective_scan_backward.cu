@@ -186,7 +186,7 @@ __global__ void __launch_bounds__(kScanThreads)
 }  // namespace
 
 template <class S>
-void selective_scan_backward(const ScanBackward<S>& scan, cudaStream_t stream) {
+void selective_scan(const ScanBackward<S>& scan, cudaStream_t stream) {
   using C = Compute<S>;
   const ScanShape& shape = scan.in.shape;
   const int64_t parameters = shape.batch * shape.channels * shape.states;
@@ -207,8 +207,8 @@ void selective_scan_backward(const ScanBackward<S>& scan, cudaStream_t stream) {
   WEFT_CUDA_CALL(cudaFreeAsync(carries, stream));
 }
 
-template void selective_scan_backward<float>(const ScanBackward<float>&, cudaStream_t);
-template void selective_scan_backward<double>(const ScanBackward<double>&, cudaStream_t);
-template void selective_scan_backward<Bf16>(const ScanBackward<Bf16>&, cudaStream_t);
+template void selective_scan<float>(const ScanBackward<float>&, cudaStream_t);
+template void selective_scan<double>(const ScanBackward<double>&, cudaStream_t);
+template void selective_scan<Bf16>(const ScanBackward<Bf16>&, cudaStream_t);
 
 }  // namespace weft::cuda

@@ -80,7 +80,7 @@ __global__ void forward_kernel(ScanForward<S> scan) {
 }  // namespace
 
 template <class S>
-void selective_scan_forward(const ScanForward<S>& scan, cudaStream_t stream) {
+void selective_scan(const ScanForward<S>& scan, cudaStream_t stream) {
   const ScanShape& shape = scan.in.shape;
   if (shape.batch == 0 || shape.channels == 0) return;
   const dim3 grid(static_cast<unsigned>(parts(shape.channels, kScanGroup)),
@@ -89,8 +89,8 @@ void selective_scan_forward(const ScanForward<S>& scan, cudaStream_t stream) {
   WEFT_CUDA_CALL(cudaGetLastError());
 }
 
-template void selective_scan_forward<float>(const ScanForward<float>&, cudaStream_t);
-template void selective_scan_forward<double>(const ScanForward<double>&, cudaStream_t);
-template void selective_scan_forward<Bf16>(const ScanForward<Bf16>&, cudaStream_t);
+template void selective_scan<float>(const ScanForward<float>&, cudaStream_t);
+template void selective_scan<double>(const ScanForward<double>&, cudaStream_t);
+template void selective_scan<Bf16>(const ScanForward<Bf16>&, cudaStream_t);
 
 }  // namespace weft::cuda
