@@ -27,6 +27,13 @@ absl::Status unreadable(const fs::path& path, const std::string& what) {
   return bad_input(path.string(), ": ", what);
 }
 
+// The system refused (errno): a file that is not there is bad input, any other one may be right.
+absl::Status refused(const fs::path& path, const char* what = "") {
+  const std::string message = what + reason();
+  if (errno == ENOENT || errno == ENOTDIR) return unreadable(path, message);
+  return unreadable_input(path.string(), ": ", message);
+}
+
 // A descriptor that is closed at the end of the scope.
 class Descriptor final {
  public:
@@ -44,7 +51,7 @@ class Descriptor final {
 
 absl::StatusOr<int64_t> regular_file_size(int descriptor, const fs::path& path) {
   struct stat status {};
-  if (fstat(descriptor, &status) != 0) return unreadable(path, reason());
+  if (fstat(descriptor, &status) != 0) return refused(path);
   if (!S_ISREG(status.st_mode)) return unreadable(path, "is not a regular file");
   return static_cast<int64_t>(status.st_size);
 }
@@ -53,7 +60,7 @@ absl::StatusOr<int64_t> regular_file_size(int descriptor, const fs::path& path) 
 
 absl::StatusOr<std::string> read_file(const fs::path& path, int64_t limit_bytes) {
   const Descriptor file(::open(path.c_str(), kReadFlags));
-  if (file.get() < 0) return unreadable(path, reason());
+  if (file.get() < 0) return refused(path);
   WEFT_ASSIGN_OR_RETURN(const int64_t size, regular_file_size(file.get(), path));
   if (size > limit_bytes) {
     return unreadable(path,
@@ -64,7 +71,7 @@ absl::StatusOr<std::string> read_file(const fs::path& path, int64_t limit_bytes)
   while (done < text.size()) {
     const ssize_t n = ::read(file.get(), text.data() + done, text.size() - done);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return unreadable(path, reason());
+    if (n < 0) return refused(path);
     if (n == 0) break;
     done += static_cast<size_t>(n);
   }
@@ -74,11 +81,11 @@ absl::StatusOr<std::string> read_file(const fs::path& path, int64_t limit_bytes)
 
 absl::StatusOr<MappedFile> MappedFile::open(const fs::path& path) {
   const Descriptor file(::open(path.c_str(), kReadFlags));
-  if (file.get() < 0) return unreadable(path, reason());
+  if (file.get() < 0) return refused(path);
   WEFT_ASSIGN_OR_RETURN(const int64_t size, regular_file_size(file.get(), path));
   if (size == 0) return MappedFile(path, nullptr, 0);
   void* data = mmap(nullptr, static_cast<size_t>(size), PROT_READ, MAP_PRIVATE, file.get(), 0);
-  if (data == MAP_FAILED) return unreadable(path, "cannot be mapped: " + reason());
+  if (data == MAP_FAILED) return refused(path, "cannot be mapped: ");
   return MappedFile(path, static_cast<const std::byte*>(data), static_cast<size_t>(size));
 }
 
@@ -192,6 +199,11 @@ absl::StatusOr<uint64_t> checksum_file(const fs::path& path) {
 }
 
 std::string hex64(uint64_t value) { return absl::StrFormat("%016x", value); }
+
+absl::Status sync_file(std::FILE* file, const fs::path& path) {
+  if (fsync(fileno(file)) == 0) return absl::OkStatus();
+  return run_failure(path.string(), ": flushing failed: ", reason());
+}
 
 absl::StatusOr<int64_t> free_bytes(const fs::path& path) {
   std::error_code error;

@@ -3,6 +3,7 @@
 // content or the old one, also after a power cut. The only place that calls mmap and fsync.
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <span>
@@ -70,6 +71,9 @@ absl::Status write_file(const fs::path& path, std::string_view text);
 
 // fsync of a folder, so that renames in it survive a power cut.
 absl::Status sync_folder(const fs::path& folder);
+
+// Returns once what was written to `file` (unbuffered, named `path`) survives a power cut.
+absl::Status sync_file(std::FILE* file, const fs::path& path);
 
 // XXH3-64 of bytes or of a file's content (read through a mapping), and its 16 lower-case hex digits.
 uint64_t checksum(std::span<const std::byte> bytes);

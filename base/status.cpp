@@ -9,7 +9,7 @@ absl::Status in_context(const absl::Status& status, const std::string& where) {
 
 int exit_status(const absl::Status& status) {
   if (status.ok()) return 0;
-  return status.code() == absl::StatusCode::kInvalidArgument ? 2 : 1;
+  return absl::IsInvalidArgument(status) || absl::IsFailedPrecondition(status) ? 2 : 1;
 }
 
 }  // namespace weft

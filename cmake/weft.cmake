@@ -30,8 +30,8 @@ function(weft_library name)
   endif()
 endfunction()
 
-# weft_test(FOLDER NAME_test.cpp ... LINKS ... [TIMEOUT s]): one program with all unit tests of a folder,
-# each test case a ctest of its own.
+# weft_test(FOLDER SOURCES NAME_test.cpp ... LINKS ... [TIMEOUT s]): one program, and one ctest, with all
+# unit tests of a folder.
 function(weft_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LINKS" ${ARGN})
   if(NOT ARG_TIMEOUT)

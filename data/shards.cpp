@@ -108,6 +108,10 @@ absl::Status TokenShards::scan(int64_t vocab_size) {
   return absl::OkStatus();
 }
 
+std::string TokenShards::fingerprint() const {
+  return hex64(checksum(bin_.bytes())) + hex64(checksum(std::as_bytes(std::span(starts_))));
+}
+
 void TokenShards::read(int64_t document, int64_t begin, int64_t end, std::span<int64_t> out) const {
   WEFT_CHECK(0 <= document && document < num_documents(), "document ", document);
   WEFT_CHECK(0 <= begin && begin <= end && end <= document_tokens(document), "tokens ", begin,

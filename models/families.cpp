@@ -15,7 +15,7 @@ void resolve_layer(const ModelRecipe& model, LayerRecipe& layer) {
   if (mixer.kind == MixerKind::kAttention) {
     fill(mixer.attention.num_heads, *model.num_heads);
     fill(mixer.attention.num_kv_heads, std::min(*model.num_kv_heads, *mixer.attention.num_heads));
-    fill(mixer.attention.head_dim, *model.head_dim);
+    if (model.head_dim.has_value()) fill(mixer.attention.head_dim, *model.head_dim);
     fill(mixer.attention.bias, model.attention.bias);
   } else {
     fill(mixer.state_size, model.mamba.state_size);
@@ -50,7 +50,7 @@ void check_attention(const AttentionRecipe& a, bool rope, Problems& problems) {
     problems.add("num_kv_heads", absl::StrCat("is ", *a.num_kv_heads, ", must divide num_heads (",
                                               *a.num_heads, ")"));
   }
-  if (rope && *a.head_dim % 2 != 0) {
+  if (rope && a.head_dim.has_value() && *a.head_dim % 2 != 0) {
     problems.add("head_dim",
                  absl::StrCat("is ", *a.head_dim, ", must be even for rotary positions"));
   }
@@ -140,9 +140,11 @@ FeedForwardConfig build_feed_forward(const ModelRecipe& model, const FeedForward
 
 void resolve(ModelRecipe& recipe) {
   const int64_t d = recipe.hidden_size;
-  fill(recipe.num_heads, std::max<int64_t>(1, d / 64));
+  int64_t heads = std::max<int64_t>(1, d / 64);
+  while (d % heads != 0) --heads;
+  fill(recipe.num_heads, heads);
   fill(recipe.num_kv_heads, *recipe.num_heads);
-  fill(recipe.head_dim, std::max<int64_t>(1, d / *recipe.num_heads));
+  if (d % *recipe.num_heads == 0) fill(recipe.head_dim, d / *recipe.num_heads);
   fill(recipe.intermediate_size, ((8 * d + 2) / 3 + 63) / 64 * 64);
   fill(recipe.norm.eps, recipe.family == Family::kLlama ? 1e-5 : 1e-6);
   const bool jamba = recipe.family == Family::kJamba;
@@ -154,6 +156,10 @@ void resolve(ModelRecipe& recipe) {
 
 void validate(const ModelRecipe& recipe, Problems& problems) {
   const bool rope = *recipe.rope.type != RopeType::kNone;
+  if (!recipe.head_dim.has_value()) {
+    problems.add("num_heads", absl::StrCat("is ", *recipe.num_heads, ", must divide hidden_size (",
+                                           recipe.hidden_size, ") unless head_dim is given"));
+  }
   check_attention({recipe.num_heads, recipe.num_kv_heads, recipe.head_dim, {}}, rope, problems);
   {
     const auto scope = problems.enter("moe");

@@ -232,11 +232,11 @@ struct ModelRecipe {
       schema.field("layers", self.layers, required(not_empty()), "the list of layers");
     });
     schema.field("num_heads", self.num_heads, within(1, kMaxWidth),
-                 "query heads; auto: hidden_size / 64, at least 1");
+                 "query heads; auto: hidden_size / 64, at least 1, or the next lower divisor");
     schema.field("num_kv_heads", self.num_kv_heads, within(1, kMaxWidth),
                  "key/value heads; auto: num_heads");
     schema.field("head_dim", self.head_dim, within(1, kMaxWidth),
-                 "head width; auto: hidden_size / num_heads");
+                 "head width; auto: hidden_size / num_heads, which must divide");
     schema.field("intermediate_size", self.intermediate_size, within(1, kMaxWidth),
                  "hidden width of MLP and experts; auto: 8/3 hidden_size rounded up to 64");
     schema.field("tie_embeddings", self.tie_embeddings, any(), "head and embedding are one tensor");

@@ -21,10 +21,6 @@
 namespace weft {
 namespace {
 
-// Every expert's rows are padded with zeros to a multiple of this. The libraries below compile (and
-// keep) a matrix product for each shape that they meet; without it a run meets thousands.
-constexpr int64_t kRowMultiple = 64;
-
 // Where each assignment of a token to an expert goes: rows by (expert, token), each expert's
 // padded.
 struct Dispatch {
@@ -46,7 +42,8 @@ Dispatch dispatch(const Tensor& experts, int64_t num_experts) {
   int64_t padding = 0;
   for (int64_t e = 0; e < num_experts; ++e) {
     const int64_t count = plan.counts.const_data_ptr<int64_t>()[e];
-    plan.sizes.push_back((count + kRowMultiple - 1) / kRowMultiple * kRowMultiple);
+    plan.sizes.push_back((count + kExpertRowMultiple - 1) / kExpertRowMultiple *
+                         kExpertRowMultiple);
     padding_before.push_back(padding);
     padding += plan.sizes.back() - count;
   }
@@ -165,12 +162,12 @@ Tensor Moe::forward(const Tensor& x, RouterStats* stats) const {
   }
 
   const std::vector<Tensor> inputs = ToExperts::apply(tokens, plan).split_with_sizes(plan.sizes);
-  const std::vector<Tensor> gates_ups = at::cat({gate_, up_}, 1).unbind(), downs = down_.unbind();
+  const std::vector<Tensor> gates = gate_.unbind(), ups = up_.unbind(), downs = down_.unbind();
   std::vector<Tensor> outputs;
   outputs.reserve(inputs.size());
   for (size_t i = 0; i < inputs.size(); ++i) {
-    const std::vector<Tensor> gate_up = at::linear(inputs[i], gates_ups[i]).chunk(2, -1);
-    outputs.push_back(at::linear(at::silu(gate_up[0]) * gate_up[1], downs[i]));
+    const Tensor hidden = at::silu(at::linear(inputs[i], gates[i])) * at::linear(inputs[i], ups[i]);
+    outputs.push_back(at::linear(hidden, downs[i]));
   }
   const Tensor by_token = FromExperts::apply(at::cat(outputs), plan);
   // A token's k results are summed in ascending order of expert, in the router's precision.

@@ -17,6 +17,10 @@ struct RouterStats {
   std::vector<Tensor> expert_counts;  // [E] int64: assignments
 };
 
+// Every expert's rows are padded with zeros to a multiple of this. The libraries below compile (and
+// keep) a matrix product for each shape that they meet; without it a run meets thousands.
+inline constexpr int64_t kExpertRowMultiple = 64;
+
 class Moe final {
  public:
   // The rows "<prefix>.router.weight" [E, d] and "<prefix>.experts.{gate,up,down}.weight" [E, out,

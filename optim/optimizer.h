@@ -3,7 +3,7 @@
 // after clipping. Decay acts on the rows whose table entry says so. Read first in this folder.
 //
 //   Optimizer optimizer(config, store);
-//   const double norm = clip_gradients(store, config.clip_norm);   // optim/clip.h
+//   clip_gradients(store, gradient_norm(store), config.clip_norm);  // optim/clip.h
 //   optimizer.update(step, learning_rate);
 #include <cstdint>
 #include <string>
@@ -11,7 +11,6 @@
 
 #include "base/safetensors.h"
 #include "base/schema.h"
-
 #include "parallel/parameter_store.h"
 
 namespace weft {
@@ -30,9 +29,11 @@ struct OptimConfig {
     schema.field("betas", self.betas, Check{.low = 0, .high = 1, .high_open = true},
                  "decay rates of the two moments: [beta1, beta2]");
     schema.field("eps", self.eps, above(0), "added to the root of the second moment");
-    schema.field("weight_decay", self.weight_decay, within(0, 10),
-                 "decoupled decay of weight matrices and embedding (never norms, biases, A_log, D, dt)");
-    schema.field("clip_norm", self.clip_norm, at_least(0), "largest global gradient norm; 0: no clipping");
+    schema.field(
+        "weight_decay", self.weight_decay, within(0, 10),
+        "decoupled decay of weight matrices and embedding (never norms, biases, A_log, D, dt)");
+    schema.field("clip_norm", self.clip_norm, at_least(0),
+                 "largest global gradient norm; 0: no clipping");
   }
 };
 
@@ -44,8 +45,9 @@ class Optimizer final {
   // Moments start at zero. `store` must outlive the optimiser.
   Optimizer(const OptimConfig& config, ParameterStore& store);
 
-  // One update of every master from `gradient`, as update number `step` (0-based, counts all updates
-  // of the run: bias correction uses step + 1) at learning rate `lr`. Leaves gradients as they are.
+  // One update of every master from `gradient`, as update number `step` (0-based, counts all
+  // updates of the run: bias correction uses step + 1) at learning rate `lr`. Leaves gradients as
+  // they are.
   void update(int64_t step, double lr);
 
   // The moments as logical tensors "<name>.m" and "<name>.v", sharing storage: for checkpoints, in

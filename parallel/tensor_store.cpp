@@ -103,8 +103,8 @@ absl::StatusOr<Json> read_manifest(const fs::path& path) {
     return bad_input(path.string(), ": is not a manifest of weft's");
   }
   if (find_count(*manifest, "version") != kFormatVersion) {
-    return bad_input(path.string(), ": has another format version, this weft reads ",
-                     kFormatVersion);
+    return unreadable_input(path.string(), ": has another format version, this weft reads ",
+                            kFormatVersion);
   }
   return manifest;
 }

@@ -64,15 +64,10 @@ std::vector<Leaf> leaves_of(const Recipe& recipe) {
 
 // Whether a resumed run may change `path`: a prefix of it, with N for list indices, is in the list.
 bool may_change(const std::string& path) {
-  static constexpr const char* kFree[] = {"name",
-                                          "device",
-                                          "threads",
-                                          "stages.N.steps",
-                                          "stages.N.micro_batch_tokens",
-                                          "stages.N.data.validation",
-                                          "logging",
-                                          "checkpoint",
-                                          "validation"};
+  static constexpr const char* kFree[] = {
+      "device",  "threads",    "precision.compute", "stages.N.steps", "stages.N.micro_batch_tokens",
+      "logging", "checkpoint",
+  };
   std::vector<std::string> keys = absl::StrSplit(path, '.');
   for (std::string& key : keys) {
     if (!key.empty() &&

@@ -56,35 +56,42 @@ int compute_bytes(const Recipe& recipe) {
   return runs_on_cuda(recipe) || has_bf16_units() ? 2 : 4;
 }
 
+std::vector<std::pair<const char*, std::string>> missing_units(const Recipe& recipe) {
+  std::vector<std::pair<const char*, std::string>> missing;
+  if (recipe.device == DeviceKind::kCuda && !at::hasCUDA()) {
+    missing.emplace_back("device",
+                         "is cuda, but there is no GPU that this program can use; cpu or auto "
+                         "would run");
+  }
+  if (recipe.precision.compute == ComputeKind::kBf16 && !runs_on_cuda(recipe) &&
+      !has_bf16_units()) {
+    missing.emplace_back(
+        "precision.compute",
+        "is bf16, but this processor has no units for it (AVX-512 BF16 or AMX) and would be many "
+        "times slower than with fp32; use fp32 or auto");
+  }
+  return missing;
+}
+
 void check_environment(const Recipe& recipe, Purpose purpose, Problems& problems) {
   for (size_t i = 0; i < recipe.stages.size(); ++i) {
     const auto scope = problems.enter("stages", i);
     const auto data = problems.enter("data");
     check_files(recipe.stages[i].data, report_for(purpose), problems);
   }
-  if (recipe.device == DeviceKind::kCuda && !at::hasCUDA()) {
-    problems.add("device",
-                 "is cuda, but there is no GPU that this program can use; cpu or auto would run");
-  }
-  if (recipe.precision.compute == ComputeKind::kBf16 && !runs_on_cuda(recipe) &&
-      !has_bf16_units()) {
-    problems.add(
-        "precision.compute",
-        "is bf16, but this processor has no units for it (AVX-512 BF16 or AMX) and would be many "
-        "times slower than with fp32; use fp32 or auto");
-  }
+  for (auto& [key, message] : missing_units(recipe)) problems.add(key, std::move(message));
 }
 
 void check_memory(const Recipe& recipe, Purpose purpose, Problems& problems) {
-  if (runs_on_cuda(recipe)) return;
+  const bool cuda = runs_on_cuda(recipe);
+  if (cuda && !at::hasCUDA()) return;
   constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
   const double needed = static_cast<double>(plan_memory(recipe, compute_bytes(recipe)).total());
-  const double available = static_cast<double>(available_memory());
+  const double available = static_cast<double>(available_memory(cuda ? at::kCUDA : at::kCPU));
   if (needed <= available) return;
-  report_for(purpose)(
-      problems, "model",
-      absl::StrFormat("training needs %.1f GiB of memory, this machine has %.1f GiB", needed / kGiB,
-                      available / kGiB));
+  report_for(purpose)(problems, "model",
+                      absl::StrFormat("training needs %.1f GiB of memory, this %s has %.1f GiB",
+                                      needed / kGiB, cuda ? "GPU" : "machine", available / kGiB));
 }
 
 }  // namespace weft

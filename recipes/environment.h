@@ -1,10 +1,17 @@
 #pragma once
 // What a recipe asks of the machine it runs on: files, a device, number types, memory.
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "base/schema.h"
 #include "recipes/load.h"
 #include "recipes/recipe.h"
 
 namespace weft {
+
+// What this machine lacks of the device and the units for the number type: key and message.
+std::vector<std::pair<const char*, std::string>> missing_units(const Recipe& recipe);
 
 // Adds what this machine lacks: data that is not there (a warning where the recipe is only
 // validated), the device, units for the number type. Works on any recipe; an empty path is not
@@ -12,7 +19,7 @@ namespace weft {
 void check_environment(const Recipe& recipe, Purpose purpose, Problems& problems);
 
 // Adds a problem if training needs more memory than there is: an error, or a warning where the
-// recipe is only validated. Looks at runs on the CPU alone. REQUIRES: a recipe without problems.
+// recipe is only validated. REQUIRES: a recipe without problems, and a device that is there.
 void check_memory(const Recipe& recipe, Purpose purpose, Problems& problems);
 
 // Bytes of one value in the compute type that this recipe uses on this machine: 2, 4 or 8.

@@ -7,6 +7,11 @@
 
 #include <unistd.h>
 
+#ifdef WEFT_CUDA
+#include <ATen/cuda/CUDAContextLight.h>
+#endif
+
+#include "base/check.h"
 #include "models/causal_lm.h"
 
 namespace weft {
@@ -54,8 +59,10 @@ double feed_forward_bytes(const MoeConfig& c, double d, Widths w) {
          k * (d * (w.x + w.m) + 4 * w.x * f);
 }
 
-// Elements of the weights that a joint product (models/linear.h) copies side by side and keeps.
-double joint_elements(const LayerConfig& layer, double d) {
+// Elements that a layer keeps for any number of tokens: the weights that a joint product
+// (models/linear.h) copies side by side, and the padding of its experts' rows (models/moe.h), half
+// of what it can be.
+double fixed_elements(const LayerConfig& layer, double d) {
   double elements = 0;
   if (const auto* a = std::get_if<AttentionConfig>(&layer.mixer)) {
     elements = d * static_cast<double>((a->num_heads + 2 * a->num_kv_heads) * a->head_dim);
@@ -66,6 +73,9 @@ double joint_elements(const LayerConfig& layer, double d) {
   }
   if (const auto* c = std::get_if<MlpConfig>(&layer.feed_forward)) {
     elements += 2 * d * static_cast<double>(c->intermediate_size);
+  } else if (const auto* c = std::get_if<MoeConfig>(&layer.feed_forward)) {
+    const double row = d + 4 * static_cast<double>(c->intermediate_size);
+    elements += static_cast<double>(c->num_experts * kExpertRowMultiple / 2) * row;
   }
   return elements;
 }
@@ -123,12 +133,12 @@ MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes) {
   }
   const double d = static_cast<double>(config.hidden_size);
   const double vocabulary = static_cast<double>(config.vocab_size);
-  double kept = norm_bytes(d, w), largest = 0, joint = 0;
+  double kept = norm_bytes(d, w), largest = 0, fixed = 0;
   for (const LayerConfig& layer : config.layers) {
     const double bytes = layer_bytes(layer, d, w);
     kept += bytes;
     largest = std::max(largest, bytes);
-    joint += w.x * joint_elements(layer, d);
+    fixed += w.x * fixed_elements(layer, d);
   }
   // Logits in the compute type where it is narrower, in the masters' type, their log-softmax, and
   // the gradients of all.
@@ -136,11 +146,17 @@ MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes) {
   return {.parameters = to_bytes(w.m * masters + w.x * copies),
           .gradients = to_bytes(w.m * masters + w.x * copies),
           .optimizer = to_bytes(2 * w.m * masters),
-          .activations = to_bytes(tokens * kept + joint),
+          .activations = to_bytes(tokens * kept + fixed),
           .working = to_bytes(tokens * (logits + largest) + kProcessBytes)};
 }
 
-int64_t available_memory() {
+int64_t available_memory(at::DeviceType device) {
+#ifdef WEFT_CUDA
+  if (device == at::kCUDA) {
+    return static_cast<int64_t>(at::cuda::getDeviceProperties(0)->totalGlobalMem);
+  }
+#endif
+  WEFT_CHECK(device == at::kCPU, "no memory known of ", device);
   const int64_t physical =
       static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<int64_t>(sysconf(_SC_PAGE_SIZE));
   return std::min(physical, cgroup_limit());

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string>
 
+#include <c10/core/DeviceType.h>
+
 #include "recipes/recipe.h"
 
 namespace weft {
@@ -22,8 +24,9 @@ struct MemoryPlan {
 // problems.
 MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes);
 
-// Memory that this process may use: the smaller of physical memory and the cgroup's limit.
-int64_t available_memory();
+// Memory that this process may use: on the CPU the smaller of physical memory and the cgroup's
+// limit, on CUDA (which must be there) the memory of the first GPU.
+int64_t available_memory(at::DeviceType device);
 
 // The model as a table of text: layer, mixer, feed-forward, heads, parameters, active parameters,
 // equal layers in a row folded, with totals, FLOPs per token and the memory plan.

@@ -18,6 +18,8 @@ class AppendFile final {
 
   // Fails where the system does (a full disk); part of `bytes` may then be in the file.
   absl::Status write(std::string_view bytes);
+  // What was written survives a power cut once this returns.
+  absl::Status sync() { return sync_file(file_.get(), path_); }
   const fs::path& path() const { return path_; }
 
  private:

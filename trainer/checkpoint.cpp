@@ -68,7 +68,7 @@ std::vector<int64_t> CheckpointFolder::steps() const {
   return steps;
 }
 
-absl::Status CheckpointFolder::preflight(int64_t bytes, int64_t keep) const {
+absl::Status CheckpointFolder::preflight(int64_t bytes, int64_t count) const {
   absl::Status writable = make_folder(path_);
   if (writable.ok()) writable = sync_folder(fs::absolute(path_).parent_path());
   const fs::path probe = path_ / ".probe";
@@ -76,10 +76,8 @@ absl::Status CheckpointFolder::preflight(int64_t bytes, int64_t keep) const {
   if (!writable.ok()) return bad_input(std::string(writable.message()));
   remove_quietly(probe);
   WEFT_ASSIGN_OR_RETURN(const int64_t available, free_bytes(path_));
-  // A new one is whole before an old one is deleted.
-  const int64_t missing = std::max<int64_t>(1, keep + 1 - static_cast<int64_t>(steps().size()));
-  if (available / missing < bytes) {
-    return bad_input(path_.string(), ": has ", available, " bytes free, but room for ", missing,
+  if (available / count < bytes) {
+    return bad_input(path_.string(), ": has ", available, " bytes free, but room for ", count,
                      " more checkpoints of ", bytes,
                      " bytes is needed: free some space or lower checkpoint.keep");
   }
@@ -193,6 +191,8 @@ absl::StatusOr<std::optional<Checkpoint>> CheckpointFolder::find_latest(Log& log
       }
       return std::optional<Checkpoint>(*std::move(checkpoint));
     }
+    // What cannot be read now may be whole: falling back to an older one would set it aside.
+    if (absl::IsFailedPrecondition(checkpoint.status())) return checkpoint.status();
     damages += "\n  " + std::string(checkpoint.status().message());
   }
   if (damages.empty()) return std::optional<Checkpoint>();

@@ -47,8 +47,8 @@ class CheckpointFolder final {
   explicit CheckpointFolder(fs::path path) : path_(std::move(path)) {}
 
   // Makes the folder; bad input if it cannot be written (a probe file), or if there is no room for
-  // `keep` checkpoints of `bytes` and one that is being written.
-  absl::Status preflight(int64_t bytes, int64_t keep) const;
+  // `count` more checkpoints of `bytes`. REQUIRES: count >= 1.
+  absl::Status preflight(int64_t bytes, int64_t count) const;
 
   // Writes a checkpoint and deletes what `retention` does not keep. On an error what was there
   // before is untouched and the unfinished folder is removed. A folder of the same step is
@@ -73,10 +73,11 @@ class CheckpointFolder final {
   // A checkpoint that a user names: its own folder, a folder of checkpoints, or a run directory.
   static absl::StatusOr<Checkpoint> open(const fs::path& path, Log& log);
 
+  // Updates of the finished folders, falling.
+  std::vector<int64_t> steps() const;
   const fs::path& path() const { return path_; }
 
  private:
-  std::vector<int64_t> steps() const;  // of the finished folders, falling
   fs::path folder(int64_t step) const;
   absl::Status write(const fs::path& folder, const CheckpointContents& contents) const;
   absl::Status put_in_place(const fs::path& temporary, int64_t step) const;

@@ -4,6 +4,7 @@
 
 #include <ATen/Parallel.h>
 
+#include "recipes/environment.h"
 #include "recipes/load.h"
 #include "trainer/checkpoint.h"
 
@@ -23,6 +24,7 @@ absl::StatusOr<LoadedModel> load_model(const std::string& path, DeviceKind devic
                         parse_recipe(text, (checkpoint.store.folder() / kRecipeFile).string()));
   if (device != DeviceKind::kAuto) recipe.device = device;
   if (compute != ComputeKind::kAuto) recipe.precision.compute = compute;
+  for (const auto& [key, message] : missing_units(recipe)) return bad_input(key, ": ", message);
   const Runtime runtime = resolve_runtime(recipe);
   at::set_num_threads(runtime.threads);
   const ModelConfig config = build_config(recipe.model);
@@ -34,9 +36,14 @@ absl::StatusOr<LoadedModel> load_model(const std::string& path, DeviceKind devic
   store->refresh_compute();
   auto model = std::make_unique<CausalLM>(config, *store);
   const Tokenizer tokenizer(recipe.stages[0].data.tokenizer);
-  return LoadedModel{
-      std::move(recipe), runtime,          checkpoint.state.step,  checkpoint.store.folder().string(),
-      tokenizer,         std::move(table), std::move(store), std::move(model)};
+  return LoadedModel{std::move(recipe),
+                     runtime,
+                     checkpoint.state.step,
+                     checkpoint.store.folder().string(),
+                     tokenizer,
+                     std::move(table),
+                     std::move(store),
+                     std::move(model)};
 }
 
 }  // namespace weft

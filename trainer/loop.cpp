@@ -1,5 +1,6 @@
 #include "trainer/loop.h"
 
+#include <algorithm>
 #include <memory>
 
 #include <ATen/Parallel.h>
@@ -25,6 +26,11 @@ std::string tokenizer_json(const TokenizerConfig& config) {
   return internal::join_parts("{\"kind\": \"", name_of(config.kind), "\"}\n");
 }
 
+// Parameters and two moments, in the masters' type.
+int64_t checkpoint_bytes(const ParameterTable& table, const Runtime& runtime) {
+  return 3 * table.numel() * static_cast<int64_t>(c10::elementSize(runtime.types.master));
+}
+
 // Everything that a run holds while it trains.
 class Run final {
  public:
@@ -40,16 +46,26 @@ class Run final {
         table_(parameter_table(config_)),
         store_(table_, runtime.types),
         optimizer_(recipe.optim, store_),
-        model_(config_, store_) {}
+        model_(config_, store_) {
+    state_.threads = runtime.threads;
+    state_.compute = compute_name(runtime);
+    for (const StageData& stage : data_) {
+      for (const DataSource& source : stage.sources) {
+        state_.data.push_back(source.shards.fingerprint());
+      }
+    }
+  }
 
   // Parameters, moments and state from the newest valid checkpoint, or fresh ones.
   absl::Status restore_or_initialize();
+  bool finished() const { return state_.step == total_steps(recipe_); }
+  // What must hold before the first update, and the files that describe the run.
+  absl::Status prepare_directory();
   absl::StatusOr<TrainEnd> loop();
 
  private:
   absl::Status restore(const Checkpoint& checkpoint);
-  absl::Status check_same_run(const Recipe& stored, int64_t step) const;
-  absl::Status prepare_directory();
+  absl::Status check_same_run(const Recipe& stored, const TrainingState& state) const;
   absl::Status update(const StepPlace& place, RunMetrics& metrics);
   absl::Status after_update(RunMetrics& metrics, bool stopping);
   absl::Status evaluate_all(RunMetrics& metrics);
@@ -74,8 +90,16 @@ class Run final {
   int64_t saved_step_ = -1;
 };
 
-absl::Status Run::check_same_run(const Recipe& stored, int64_t step) const {
+absl::Status Run::check_same_run(const Recipe& stored, const TrainingState& state) const {
   std::vector<std::string> changes = differences(stored, recipe_);
+  const int64_t step = state.step;
+  if (state.compute != state_.compute) {
+    changes.push_back(internal::join_parts("precision.compute: ", state.compute, " in the run, ",
+                                           state_.compute, " now"));
+  }
+  if (changes.empty() && state.data != state_.data) {
+    changes.push_back("stages.*.data.sources: the texts have changed since the run began");
+  }
   const int64_t total = total_steps(recipe_);
   if (step > total) {
     changes.push_back(
@@ -96,8 +120,10 @@ absl::Status Run::check_same_run(const Recipe& stored, int64_t step) const {
 absl::Status Run::restore(const Checkpoint& checkpoint) {
   WEFT_ASSIGN_OR_RETURN(const std::string text, checkpoint.store.text(kRecipeFile));
   WEFT_ASSIGN_OR_RETURN(const Recipe stored, parse_recipe(text, "the checkpoint's recipe"));
+  WEFT_RETURN_IF_ERROR(check_same_run(stored, checkpoint.state));
+  const int threads = checkpoint.state.threads;
   state_ = checkpoint.state;
-  WEFT_RETURN_IF_ERROR(check_same_run(stored, state_.step));
+  state_.threads = runtime_.threads;
   for (Parameter& p : store_.parameters()) {
     WEFT_RETURN_IF_ERROR(checkpoint.store.read(p.spec->name, p.master));
   }
@@ -109,8 +135,8 @@ absl::Status Run::restore(const Checkpoint& checkpoint) {
   saved_step_ = state_.step;
   log_.info("resuming from ", checkpoint.store.folder().string(), " after ", state_.step,
             " updates");
-  if (state_.threads != runtime_.threads) {
-    log_.warning("the run used ", state_.threads, " threads and goes on with ", runtime_.threads,
+  if (threads != runtime_.threads) {
+    log_.warning("the run used ", threads, " threads and goes on with ", runtime_.threads,
                  ": numbers may differ in their last bits");
   }
   return absl::OkStatus();
@@ -124,15 +150,16 @@ absl::Status Run::restore_or_initialize() {
   } else {
     store_.initialize(static_cast<uint64_t>(recipe_.seed));
   }
-  state_.threads = runtime_.threads;
-  return prepare_directory();
+  return absl::OkStatus();
 }
 
-// What must hold before the first update, and the files that describe the run.
 absl::Status Run::prepare_directory() {
-  const int64_t bytes =
-      3 * table_.numel() * static_cast<int64_t>(c10::elementSize(runtime_.types.master));
-  WEFT_RETURN_IF_ERROR(directory_.checkpoints().preflight(bytes, recipe_.checkpoint.keep));
+  const CheckpointFolder& checkpoints = directory_.checkpoints();
+  // A new one is whole before an old one is deleted.
+  const int64_t present = static_cast<int64_t>(checkpoints.steps().size());
+  WEFT_RETURN_IF_ERROR(
+      checkpoints.preflight(checkpoint_bytes(table_, runtime_),
+                            std::max<int64_t>(1, recipe_.checkpoint.keep + 1 - present)));
   WEFT_RETURN_IF_ERROR(directory_.write_recipe(write_recipe(recipe_)));
   return directory_.cut_metrics(state_.step);
 }
@@ -166,11 +193,12 @@ absl::Status Run::update(const StepPlace& place, RunMetrics& metrics) {
   state_.tokens += stage.batch_tokens;
   WEFT_RETURN_IF_ERROR(metrics.step(state_, result, lr, stage));
   if (verdict != Verdict::kStop) return absl::OkStatus();
-  return run_failure(
-      "stopped after ", state_.skipped_in_a_row,
-      " skipped updates in a row (guard.stop_after): the loss or gradient norm is not "
-      "finite or far too large; the last good checkpoint is update ",
-      saved_step_);
+  const bool at_once = state_.skipped_in_a_row < recipe_.guard.stop_after;
+  return run_failure("stopped after ", state_.skipped_in_a_row, " skipped updates in a row (guard.",
+                     at_once ? "skip_nonfinite: false" : "stop_after",
+                     "): the loss or gradient norm is not finite or far too large; the last good "
+                     "checkpoint is update ",
+                     saved_step_);
 }
 
 absl::Status Run::evaluate_all(RunMetrics& metrics) {
@@ -213,6 +241,7 @@ absl::Status Run::after_update(RunMetrics& metrics, bool stopping) {
     WEFT_RETURN_IF_ERROR(evaluate_all(metrics));
   }
   if (last || stopping || is_due(recipe_.checkpoint.every_steps)) {
+    WEFT_RETURN_IF_ERROR(metrics.sync());
     WEFT_RETURN_IF_ERROR(save());
   }
   metrics.pause();
@@ -221,13 +250,9 @@ absl::Status Run::after_update(RunMetrics& metrics, bool stopping) {
 
 absl::StatusOr<TrainEnd> Run::loop() {
   const int64_t total = total_steps(recipe_);
-  if (state_.step == total) {
-    log_.info("finished: all ", total, " updates are done; ", directory_.path().string());
-    return TrainEnd::kFinished;
-  }
   const StopSignals signals;
-  WEFT_ASSIGN_OR_RETURN(RunMetrics metrics, RunMetrics::open(recipe_, config_, runtime_,
-                                                             directory_, state_, log_));
+  WEFT_ASSIGN_OR_RETURN(RunMetrics metrics,
+                        RunMetrics::open(recipe_, config_, runtime_, directory_, state_, log_));
   bool stopping = options_.stop_after.has_value() && *options_.stop_after <= state_.step;
   while (state_.step < total && !stopping) {
     WEFT_RETURN_IF_ERROR(update(locate(recipe_, state_.step), metrics));
@@ -235,7 +260,7 @@ absl::StatusOr<TrainEnd> Run::loop() {
                (options_.stop_after.has_value() && *options_.stop_after <= state_.step);
     WEFT_RETURN_IF_ERROR(after_update(metrics, stopping));
   }
-  if (state_.step == total) {
+  if (finished()) {
     log_.info("finished ", total, " updates; ", directory_.path().string());
     return TrainEnd::kFinished;
   }
@@ -250,15 +275,24 @@ absl::StatusOr<TrainEnd> train(const Recipe& recipe, const TrainOptions& options
   const Runtime runtime = resolve_runtime(recipe);
   at::set_num_threads(runtime.threads);
   WEFT_ASSIGN_OR_RETURN(std::vector<StageData> data, open_data(recipe, cache_folder(), log));
-  WEFT_ASSIGN_OR_RETURN(RunDirectory directory,
-                        RunDirectory::open(options.run_dir, options.restart ? OnRestart::kSetAside
-                                                                            : OnRestart::kResume));
+  WEFT_ASSIGN_OR_RETURN(RunDirectory directory, RunDirectory::open(options.run_dir));
+  if (options.restart) {
+    const ParameterTable table = parameter_table(build_config(recipe.model));
+    WEFT_RETURN_IF_ERROR(directory.checkpoints().preflight(checkpoint_bytes(table, runtime),
+                                                           recipe.checkpoint.keep + 1));
+    WEFT_RETURN_IF_ERROR(directory.set_aside());
+  }
   if (!log.attach(directory.log_file().string())) {
     return bad_input(directory.log_file().string(), ": cannot be written");
   }
   log.info(recipe.name, ": ", describe(runtime), ", ", directory.path().string());
   Run run(recipe, options, runtime, std::move(data), std::move(directory), log);
   WEFT_RETURN_IF_ERROR(run.restore_or_initialize());
+  if (run.finished()) {
+    log.info("finished: all updates are done; ", options.run_dir.string());
+    return TrainEnd::kFinished;
+  }
+  WEFT_RETURN_IF_ERROR(run.prepare_directory());
   return run.loop();
 }
 

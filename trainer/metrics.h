@@ -29,6 +29,8 @@ class MetricsWriter final {
 
   // The row is in the file, line end included, when this returns.
   absl::Status write(const MetricsRow& row);
+  // The rows survive a power cut once this returns.
+  absl::Status sync() { return file_.sync(); }
 
  private:
   explicit MetricsWriter(AppendFile file) : file_(std::move(file)) {}

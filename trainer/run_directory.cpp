@@ -16,22 +16,20 @@ constexpr char kAside[] = "before-restart-";
 
 }  // namespace
 
-absl::StatusOr<RunDirectory> RunDirectory::open(const fs::path& path, OnRestart restart) {
+absl::StatusOr<RunDirectory> RunDirectory::open(const fs::path& path) {
   std::error_code error;
   fs::create_directories(path, error);
   if (error)
     return bad_input(path.string(), ": the run directory cannot be made: ", error.message());
   WEFT_ASSIGN_OR_RETURN(FileLock lock, FileLock::take(path / kLockFile));
-  RunDirectory directory(path, std::move(lock));
-  if (restart == OnRestart::kSetAside) WEFT_RETURN_IF_ERROR(directory.set_aside());
-  return directory;
+  return RunDirectory(path, std::move(lock));
 }
 
 absl::Status RunDirectory::set_aside() const {
   std::vector<fs::path> old;
-  for (const auto& entry : fs::directory_iterator(path_)) {
-    const std::string name = entry.path().filename().string();
-    if (name != kLockFile && !name.starts_with(kAside)) old.push_back(entry.path());
+  for (const fs::path& part : {path_ / kRecipeFile, metrics_file(), tensorboard_folder(),
+                               log_file(), checkpoints_.path()}) {
+    if (fs::exists(part) && !fs::is_empty(part)) old.push_back(part);
   }
   if (old.empty()) return absl::OkStatus();
   int number = 1;

@@ -9,14 +9,14 @@
 
 namespace weft {
 
-// kSetAside: what is there moves to before-restart-<n>/ inside it.
-enum class OnRestart { kResume, kSetAside };
-
 class RunDirectory final {
  public:
   // Makes the directory if it is absent and locks it. A directory that cannot be made or written,
   // or that another process holds, is bad input.
-  static absl::StatusOr<RunDirectory> open(const fs::path& path, OnRestart restart);
+  static absl::StatusOr<RunDirectory> open(const fs::path& path);
+
+  // Moves the files of the run that is there, and nothing else, to before-restart-<n>/ inside it.
+  absl::Status set_aside() const;
 
   const fs::path& path() const { return path_; }
   fs::path log_file() const { return path_ / "log.0.txt"; }
@@ -32,8 +32,6 @@ class RunDirectory final {
  private:
   RunDirectory(fs::path path, FileLock lock)
       : path_(std::move(path)), lock_(std::move(lock)), checkpoints_(path_ / "checkpoints") {}
-  absl::Status set_aside() const;
-
   fs::path path_;
   FileLock lock_;
   CheckpointFolder checkpoints_;

@@ -36,6 +36,8 @@ class RunMetrics final {
   absl::Status validation(const TrainingState& state, const std::string& source,
                           const Evaluation& result);
   void validation_progress(const std::string& source, int64_t done, int64_t total);
+  // Before a checkpoint, so that no power cut leaves a checkpoint without the rows before it.
+  absl::Status sync() { return writer_.sync(); }
   // Time since the last update that was not training (evaluation, checkpoint) is left out of
   // tokens/s.
   void pause() { last_ = std::chrono::steady_clock::now(); }

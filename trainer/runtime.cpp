@@ -40,6 +40,8 @@ Runtime resolve_runtime(const Recipe& recipe) {
           .threads = static_cast<int>(recipe.threads.value_or(default_threads()))};
 }
 
+std::string compute_name(const Runtime& runtime) { return type_name(runtime.types.compute); }
+
 std::string describe(const Runtime& runtime) {
   return absl::StrCat(runtime.types.device.is_cuda() ? "cuda, " : "cpu, ",
                       type_name(runtime.types.compute), " over ", type_name(runtime.types.master),

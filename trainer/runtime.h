@@ -1,5 +1,7 @@
 #pragma once
 // What a recipe's `auto`s mean on this machine: device, number types, threads.
+#include <string>
+
 #include "parallel/parameter_store.h"
 #include "recipes/recipe.h"
 
@@ -13,6 +15,9 @@ struct Runtime {
 // device auto: cuda if LibTorch sees a GPU. compute auto: bf16 where the device has units for it,
 // else fp32. Masters are fp64 with compute fp64, else fp32.
 Runtime resolve_runtime(const Recipe& recipe);
+
+// "bf16", "fp32" or "fp64".
+std::string compute_name(const Runtime& runtime);
 
 // "cpu, bf16 over fp32 masters, 2 threads".
 std::string describe(const Runtime& runtime);

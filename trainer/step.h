@@ -1,7 +1,7 @@
 #pragma once
-// One update: forward and backward of every micro-batch, gradients summed, the global norm,
-// clipping, the optimiser (spec/parallel.md 3.1). What to do about a bad update is
-// trainer/guard.h's.
+// The gradients of one update: forward and backward of every micro-batch, gradients summed, the
+// global norm, clipping (spec/parallel.md 3.1). What to do about a bad update is trainer/guard.h's,
+// the update itself optim/optimizer.h's.
 #include <cstdint>
 #include <string>
 #include <vector>

@@ -141,7 +141,7 @@ absl::StatusOr<EventWriter> EventWriter::open(const fs::path& folder, int64_t st
     if (absl::IsAlreadyExists(file.status())) continue;
     if (!file.ok()) return file.status();
     std::string head = tensorboard::record(tensorboard::version_event(start));
-    if (step > 0) head += tensorboard::record(tensorboard::session_start_event(start, step));
+    head += tensorboard::record(tensorboard::session_start_event(start, step + 1));
     WEFT_RETURN_IF_ERROR(file->write(head));
     return EventWriter(*std::move(file));
   }

@@ -18,8 +18,8 @@ using Scalars = std::vector<std::pair<std::string, double>>;  // tag, value (kep
 
 class EventWriter final {
  public:
-  // A new file in `folder`, which is made if it is not there. `step`: updates done; where it is not
-  // 0 a session start at that step tells readers to drop later steps of earlier files.
+  // A new file in `folder`, which is made if it is not there. `step`: updates done. A session start
+  // at the step after it tells readers to drop what earlier files have from there on.
   static absl::StatusOr<EventWriter> open(const fs::path& folder, int64_t step);
 
   // One event with all values, in the file when this returns. Each tag's steps must rise.

@@ -25,12 +25,30 @@ void for_each_field(State& state, Visit visit) {
   visit("guard_updates", state.guard_updates);
   visit("skipped", state.skipped);
   visit("skipped_in_a_row", state.skipped_in_a_row);
+  visit("compute", state.compute);
+  visit("data", state.data);
 }
 
 bool read_field(const Json& json, const char* name, double& value) {
   const auto member = json.find(name);
   if (member == json.end() || !member->is_number()) return false;
   member->get_to(value);
+  return true;
+}
+
+bool read_field(const Json& json, const char* name, std::string& value) {
+  const std::string* text = find_string(json, name);
+  if (text != nullptr) value = *text;
+  return text != nullptr;
+}
+
+bool read_field(const Json& json, const char* name, std::vector<std::string>& values) {
+  const auto member = json.find(name);
+  if (member == json.end() || !member->is_array()) return false;
+  for (const Json& item : *member) {
+    if (!item.is_string()) return false;
+    values.push_back(item.get<std::string>());
+  }
   return true;
 }
 
@@ -61,7 +79,7 @@ absl::StatusOr<TrainingState> state_from_json(const std::string& text) {
   for_each_field(state, [&](const char* name, auto& value) {
     if (!read_field(json, name, value)) wrong = name;
   });
-  if (!wrong.empty()) return bad_input("has no valid number '", wrong, "'");
+  if (!wrong.empty()) return bad_input("has no valid value '", wrong, "'");
   return state;
 }
 

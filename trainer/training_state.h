@@ -3,6 +3,7 @@
 // checkpoint.
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 
@@ -16,13 +17,15 @@ struct TrainingState {
   int64_t guard_updates = 0;  // accepted updates that the mean has seen
   int64_t skipped = 0;        // updates skipped in all
   int64_t skipped_in_a_row = 0;
+  std::string compute = "fp32";        // what precision.compute came to: bf16, fp32 or fp64
+  std::vector<std::string> data = {};  // fingerprints of the sources trained on, stage after stage
 
   bool operator==(const TrainingState&) const = default;
 };
 
 // JSON, floats in the shortest form that reads back to the same bits. REQUIRES: finite numbers.
 std::string to_json(const TrainingState& state);
-// Bad input (no file name in it): another version, or a number that is missing or impossible.
+// Bad input (no file name in it): another version, or a value that is missing or impossible.
 absl::StatusOr<TrainingState> state_from_json(const std::string& text);
 
 }  // namespace weft

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/cpu_features.h"
 #include "tests/cli/run_fixture.h"
 
 namespace weft {
@@ -31,16 +32,31 @@ TEST_F(Resume, StopAfterAndGoOnEndsAsIfUndisturbed) {
   expect_same_end("run", "whole");
 }
 
+// As the quickstart runs: several threads, and bf16 over fp32 masters where the processor has
+// units.
+TEST_F(Resume, WithThreadsAndNarrowComputeItEndsAsIfUndisturbed) {
+  const std::string compute = has_bf16_units() ? "bf16" : "fp32";
+  const auto train_so = [&](std::vector<std::string> more, const std::string& name) {
+    more.insert(more.end(), {"--set", "threads=2", "--set", "precision.compute=" + compute});
+    return train(more, name).exit_status;
+  };
+  ASSERT_EQ(train_so({}, "whole"), 0);
+  ASSERT_EQ(train_so({"--stop-after", "5"}, "run"), 3);
+  ASSERT_EQ(train_so({}, "run"), 0);
+  expect_same_end("run", "whole");
+}
+
 TEST_F(Resume, KilledAtManyMomentsItEndsAsIfUndisturbed) {
   ASSERT_EQ(train({}, "whole").exit_status, 0);
   for (const size_t lines : {1, 4, 5, 8, 11, 13}) {
     const std::string name = "killed-" + std::to_string(lines);
     {
       Process process(train_command({}, name), options());
-      wait_until(process, [&] { return logged_steps(run_dir(name)) >= lines; });
+      ASSERT_TRUE(wait_until(process, [&] { return logged_steps(run_dir(name)) >= lines; }));
       process.kill(SIGKILL);
-      process.wait();
+      ASSERT_EQ(process.wait().signal, SIGKILL);
     }
+    ASSERT_FALSE(fs::exists(checkpoint(12, name)));
     const Outcome outcome = train({}, name);
     ASSERT_EQ(outcome.exit_status, 0) << outcome.output;
     expect_same_end(name, "whole");
@@ -54,9 +70,9 @@ TEST_F(Resume, KilledWhileACheckpointIsWrittenItEndsAsIfUndisturbed) {
     const fs::path half_written = run_dir(name) / "checkpoints" / step;
     {
       Process process(train_command({}, name), options());
-      wait_until(process, [&] { return fs::exists(half_written); });
+      ASSERT_TRUE(wait_until(process, [&] { return fs::exists(half_written); }));
       process.kill(SIGKILL);
-      process.wait();
+      ASSERT_EQ(process.wait().signal, SIGKILL);
     }
     const Outcome outcome = train({}, name);
     ASSERT_EQ(outcome.exit_status, 0) << outcome.output;
@@ -86,7 +102,7 @@ TEST_F(Resume, InterruptedItFinishesTheStepSavesAndExits3) {
   for (const int number : {SIGINT, SIGTERM}) {
     const std::string name = "signal-" + std::to_string(number);
     Process process(train_command({}, name), options());
-    wait_until(process, [&] { return logged_steps(run_dir(name)) >= 2; });
+    ASSERT_TRUE(wait_until(process, [&] { return logged_steps(run_dir(name)) >= 2; }));
     process.kill(number);
     const Outcome stopped = process.wait();
     EXPECT_EQ(stopped.exit_status, 3) << stopped.output;
@@ -126,6 +142,28 @@ TEST_F(Resume, AnotherRecipeIsRefusedAndTheDifferencesListed) {
       train({"--set", "stages.0.steps=2", "--set", "stages.0.schedule.warmup_steps=0", "--set",
              "stages.0.schedule.decay_steps=0"});
   EXPECT_EQ(fewer.exit_status, 2) << fewer.output;
+}
+
+TEST_F(Resume, ChangedTextsAreRefused) {
+  ASSERT_EQ(train({"--stop-after", "3"}).exit_status, 3);
+  std::string text = contents(folder() / "train" / "a.txt");
+  text[100] ^= 1;
+  write_text(folder() / "train" / "a.txt", text);
+  const Outcome outcome = train();
+  EXPECT_EQ(outcome.exit_status, 2) << outcome.output;
+  EXPECT_THAT(outcome.output, testing::HasSubstr("the texts have changed"));
+  EXPECT_TRUE(fs::exists(checkpoint(3)));
+}
+
+TEST_F(Resume, WhatAutoPrecisionCameToMayNotChange) {
+  const std::string other = has_bf16_units() ? "fp32" : "fp64",
+                    same = has_bf16_units() ? "bf16" : "fp32";
+  ASSERT_EQ(train({"--set", "precision.compute=auto", "--stop-after", "3"}).exit_status, 3);
+  const Outcome refused = train({"--set", "precision.compute=" + other});
+  EXPECT_EQ(refused.exit_status, 2) << refused.output;
+  EXPECT_THAT(refused.output,
+              testing::HasSubstr("precision.compute: " + same + " in the run, " + other + " now"));
+  EXPECT_EQ(train({"--set", "precision.compute=" + same}).exit_status, 0);
 }
 
 TEST_F(Resume, RestartBeginsAnewAndKeepsTheOldRunAside) {

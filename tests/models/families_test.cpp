@@ -113,6 +113,7 @@ TEST(Families, ProblemsNameTheKeyToChange) {
   Problems problems;
   validate(recipe, problems);
   EXPECT_EQ(problems.text(),
+            "num_heads: is 6, must divide hidden_size (64) unless head_dim is given\n"
             "num_kv_heads: is 4, must divide num_heads (6)\n"
             "moe.top_k: is 9, must be at most num_experts (4)\n"
             "layout.attention_offset: is 8, must be below attention_period (8)");

@@ -1,15 +1,16 @@
-// Central-difference checks in fp64 of attention over packed documents, the mixture of experts and
-// a whole model, and plain references for the first two.
+// Attention over packed documents, the mixture of experts and a whole model in fp64: against their
+// definitions in plain operators, and their gradients against central differences.
 #include <limits>
+#include <optional>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
-#include <ATen/ops/zeros_like.h>
 #include <gtest/gtest.h>
 
 #include "models/causal_lm.h"
+#include "tests/models/plain_layers.h"
 #include "tests/support/fill.h"
 #include "tests/support/gradient_check.h"
 #include "tests/support/tiny_store.h"
@@ -21,26 +22,6 @@ namespace {
 Documents packed() {
   return Documents::from_ids(
       at::tensor({0, 0, 0, 1, 1, 2, 2, 0, 0, 0, 0, 0, 1, 1}, at::kInt).reshape({2, 7}), at::kCPU);
-}
-
-// Attention token by token from its definition.
-Tensor plain_attention(const Tensor& q, const Tensor& k, const Tensor& v,
-                       const Documents& documents) {
-  const int64_t group = q.size(2) / k.size(2);
-  std::vector<Tensor> rows;
-  for (const Segment& segment : documents.segments) {
-    for (int64_t t = segment.begin; t < segment.end; ++t) {
-      std::vector<Tensor> heads;
-      for (int64_t h = 0; h < q.size(2); ++h) {
-        const Tensor keys = k[segment.row].slice(0, segment.begin, t + 1).select(1, h / group);
-        const Tensor values = v[segment.row].slice(0, segment.begin, t + 1).select(1, h / group);
-        const Tensor scores = keys.mv(q[segment.row][t][h]) / std::sqrt(double(q.size(3)));
-        heads.push_back(values.t().mv(scores.softmax(0)));
-      }
-      rows.push_back(at::stack(heads));
-    }
-  }
-  return at::stack(rows).reshape(q.sizes());
 }
 
 TEST(CausalAttention, EqualsItsDefinitionOnPackedDocuments) {
@@ -81,30 +62,6 @@ TEST(CausalAttention, LaterAndOtherDocumentsDoNotReachAToken) {
   EXPECT_FALSE(before[0].narrow(0, 3, 2).equal(after[0].narrow(0, 3, 2)));
 }
 
-// The mixture of experts token by token from its definition.
-Tensor plain_moe(const ParameterStore& store, const Tensor& x, int64_t top_k, bool renormalize) {
-  const auto value = [&](const char* name) { return store.compute(std::string("f.") + name); };
-  std::vector<Tensor> rows;
-  for (const Tensor& token : x.reshape({-1, x.size(-1)}).unbind()) {
-    const Tensor p = value("router.weight").mv(token).softmax(0);
-    std::vector<int64_t> order(p.numel());
-    for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int64_t>(i);
-    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-      return p[a].item<double>() > p[b].item<double>();
-    });
-    Tensor sum = at::zeros_like(token), weight_sum = at::zeros_like(p[0]);
-    for (int64_t j = 0; j < top_k; ++j) {
-      const int64_t e = order[j];
-      const Tensor gate = value("experts.gate.weight")[e].mv(token);
-      const Tensor hidden = gate * gate.sigmoid() * value("experts.up.weight")[e].mv(token);
-      sum = sum + p[e] * value("experts.down.weight")[e].mv(hidden);
-      weight_sum = weight_sum + p[e];
-    }
-    rows.push_back(renormalize ? sum / weight_sum : sum);
-  }
-  return at::stack(rows).reshape(x.sizes());
-}
-
 class MoeGradient : public testing::TestWithParam<bool> {};
 
 TEST_P(MoeGradient, EqualsItsDefinitionAndPassesCentralDifferences) {
@@ -123,7 +80,7 @@ TEST_P(MoeGradient, EqualsItsDefinitionAndPassesCentralDifferences) {
     set_parameter(store, p.spec->name, fill(p.spec->shape, phi++));
   const Tensor x = fill({2, 9, 4}, 1).set_requires_grad(true);
   const Moe moe(config, store, "f");
-  const Tensor plain = plain_moe(store, x, config.top_k, config.renormalize);
+  const Tensor plain = plain_moe(store, "f", x, config.top_k, config.renormalize);
   EXPECT_LT((moe.forward(x, nullptr) - plain).abs().max().item<double>(), 1e-13);
 
   const auto loss = [&] {
@@ -160,54 +117,92 @@ TEST(Moe, AnExpertWithoutTokensHasZeroGradient) {
   EXPECT_EQ(gradient[2].abs().sum().item<double>(), 0.0);
 }
 
-class WholeModelGradient : public testing::TestWithParam<bool> {};
+class WholeModel : public testing::TestWithParam<bool> {
+ protected:
+  WholeModel()
+      : config_(two_layers(GetParam())),
+        table_(parameter_table(config_)),
+        store_(table_, cpu_types(at::kDouble)) {
+    store_.initialize(3);
+    // Wide router margins: a step of a central difference flips no choice.
+    set_parameter(store_, "layers.0.feed_forward.router.weight", fill({3, 6}, 0.4, 3.0));
+    model_.emplace(config_, store_);
+  }
 
-TEST_P(WholeModelGradient, PassesCentralDifferencesOnPackedDocuments) {
-  const bool tied = GetParam();
-  ModelConfig config{.vocab_size = 11,
-                     .hidden_size = 6,
-                     .norm_eps = 1e-6,
-                     .tie_embeddings = tied,
-                     .init = {.std = 0.4},
-                     .layers = {}};
-  config.layers.push_back(
-      {MambaConfig{.inner_size = 12,
-                   .state_size = 3,
-                   .conv_kernel = 4,
-                   .dt_rank = 2,
-                   .proj_bias = true,
-                   .inner_norms = true},
-       MoeConfig{
-           .num_experts = 3, .top_k = 2, .intermediate_size = 5, .aux_coef = 0.1, .z_coef = 0.1}});
-  config.layers.push_back({AttentionConfig{.num_heads = 2,
-                                           .num_kv_heads = 1,
-                                           .head_dim = 4,
-                                           .bias = true,
-                                           .rope = {RopeType::kDefault, 100.0}},
-                           MlpConfig{.intermediate_size = 7, .bias = true}});
-  const ParameterTable table = parameter_table(config);
-  ParameterStore store(table, cpu_types(at::kDouble));
-  store.initialize(3);
-  // Wide router margins: a step of a central difference flips no choice.
-  set_parameter(store, "layers.0.feed_forward.router.weight", fill({3, 6}, 0.4, 3.0));
-  const CausalLM model(config, store);
-  const Documents documents = packed();
-  const Tensor tokens =
+  static ModelConfig two_layers(bool tied) {
+    ModelConfig config{.vocab_size = 11,
+                       .hidden_size = 6,
+                       .norm_eps = 1e-6,
+                       .tie_embeddings = tied,
+                       .init = {.std = 0.4},
+                       .layers = {}};
+    config.layers.push_back({MambaConfig{.inner_size = 12,
+                                         .state_size = 3,
+                                         .conv_kernel = 4,
+                                         .dt_rank = 2,
+                                         .proj_bias = true,
+                                         .inner_norms = true},
+                             MoeConfig{.num_experts = 3,
+                                       .top_k = 2,
+                                       .intermediate_size = 5,
+                                       .aux_coef = 0.1,
+                                       .z_coef = 0.1}});
+    config.layers.push_back({AttentionConfig{.num_heads = 2,
+                                             .num_kv_heads = 1,
+                                             .head_dim = 4,
+                                             .bias = true,
+                                             .rope = {RopeType::kDefault, 100.0}},
+                             MlpConfig{.intermediate_size = 7, .bias = true}});
+    return config;
+  }
+
+  // The gradients of `loss`, clearing those that are there.
+  template <class F>
+  std::vector<Tensor> gradients(const F& loss) {
+    store_.clear_gradients();
+    loss().backward();
+    std::vector<Tensor> all;
+    for (const Parameter& p : store_.parameters()) all.push_back(p.gradient.clone());
+    return all;
+  }
+
+  const Documents documents_ = packed();
+  const Tensor tokens_ =
       at::tensor({1, 5, 2, 10, 0, 7, 3, 4, 4, 9, 1, 2, 8, 6}, at::kLong).reshape({2, 7});
-  const Tensor targets =
+  const Tensor targets_ =
       at::tensor({5, 2, 10, 0, 7, -100, 4, 4, 9, 1, 2, 8, 6, 0}, at::kLong).reshape({2, 7});
+  const ModelConfig config_;
+  const ParameterTable table_;
+  ParameterStore store_;
+  std::optional<CausalLM> model_;
+};
+
+TEST_P(WholeModel, EqualsItsDefinitionInLossAndGradients) {
+  const PlainModel plain{config_, store_};
+  const auto ours = [&] { return model_->loss(tokens_, targets_, documents_).nll_sum; };
+  const auto theirs = [&] { return plain.nll_sum(tokens_, targets_, documents_); };
+  EXPECT_NEAR(ours().item<double>(), theirs().item<double>(), 1e-12);
+  const std::vector<Tensor> expected = gradients(theirs), actual = gradients(ours);
+  for (size_t i = 0; i < actual.size(); ++i) {
+    EXPECT_LT((actual[i] - expected[i]).abs().max().item<double>(), 1e-11)
+        << store_.parameters()[i].spec->name;
+    EXPECT_GT(actual[i].abs().max().item<double>(), 0) << store_.parameters()[i].spec->name;
+  }
+}
+
+TEST_P(WholeModel, PassesCentralDifferencesOnPackedDocuments) {
   const auto loss = [&] {
-    const LossTerms terms = model.loss(tokens, targets, documents);
+    const LossTerms terms = model_->loss(tokens_, targets_, documents_);
     return terms.nll_sum / 13.0 + terms.aux_sum / 2.0;
   };
   loss().backward();
-  for (const Parameter& p : store.parameters()) {
+  for (const Parameter& p : store_.parameters()) {
     expect_gradient(
         p.spec->name, [&] { return loss().item<double>(); }, p.master.detach(), p.gradient, 8);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Head, WholeModelGradient, testing::Bool(),
+INSTANTIATE_TEST_SUITE_P(Head, WholeModel, testing::Bool(),
                          [](const auto& info) { return info.param ? "tied" : "untied"; });
 
 }  // namespace

@@ -17,6 +17,12 @@ std::vector<BrokenRecipe> broken_relations() {
        .to = "batch_tokens: 32",
        .expected = "r.yaml:12:19: stages.0.batch_tokens: is 32, must be a multiple of "
                    "sequence_length (64)"},
+      {.name = "HeadsDoNotDivideTheWidth",
+       .from = "hidden_size: 64",
+       .to = R"(hidden_size: 64
+  num_heads: 5)",
+       .expected = "r.yaml:6:14: model.num_heads: is 5, must divide hidden_size (64) unless "
+                   "head_dim is given"},
       {.name = "MicroBatchNotWholeSequences",
        .from = "batch_tokens: 256",
        .to = R"(batch_tokens: 256

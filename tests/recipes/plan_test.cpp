@@ -1,7 +1,6 @@
 #include "recipes/plan.h"
 
-#include <chrono>
-
+#include "absl/strings/str_cat.h"
 #include <gtest/gtest.h>
 
 #include "models/causal_lm.h"
@@ -70,9 +69,31 @@ TEST(PlanMemory, ActivationsOfOneLayerByHand) {
   EXPECT_EQ(plan_memory(*recipe, 4).activations, token + joint);
 }
 
+// One layer of jamba with experts, fp32, one token, beside the same layer with an MLP: instead of 4
+// f values and the joint gate and up, the router's input d, 4 values an expert, the results of k
+// experts in two types and their 4 f values each, and half of 64 rows of d + 4 f an expert.
+TEST(PlanMemory, ExpertsOfOneLayerByHand) {
+  const auto activations = [](const char* moe) {
+    const auto recipe = parse_recipe(
+        absl::StrCat("name: one\nmodel: {family: jamba, hidden_size: 64, num_layers: 1, "
+                     "intermediate_size: 128, layout: {moe_period: 1, moe_offset: 0}, moe: ",
+                     moe,
+                     "}\nstages:\n- {steps: 1, sequence_length: 1, batch_tokens: 1, "
+                     "data: {sources: [{path: x}]}}\n"),
+        "one");
+    WEFT_CHECK(recipe.ok(), recipe.status());
+    return plan_memory(*recipe, 4).activations;
+  };
+  const int64_t d = 64, f = 128, experts = 6, k = 2;
+  const int64_t mlp = 4 * (4 * f + 2 * d * f);
+  const int64_t moe = 4 * (d + 4 * experts + k * (2 * d + 4 * f)) + 4 * experts * 32 * (d + 4 * f);
+  EXPECT_EQ(activations("{num_experts: 6, top_k: 2}") - activations("{num_experts: 1, top_k: 1}"),
+            moe - mlp);
+}
+
 TEST(PlanMemory, AvailableMemoryIsThatOfAMachine) {
-  EXPECT_GT(available_memory(), int64_t{1} << 28);
-  EXPECT_LT(available_memory(), int64_t{1} << 50);
+  EXPECT_GT(available_memory(at::kCPU), int64_t{1} << 28);
+  EXPECT_LT(available_memory(at::kCPU), int64_t{1} << 50);
 }
 
 TEST(DescribePlan, ListsLayersAndTotals) {
@@ -99,13 +120,16 @@ TEST(DescribePlan, FoldsEqualLayersAndSumsThem) {
   EXPECT_NE(text.find(" 160,128  160,128\n"), std::string::npos) << text;
 }
 
-TEST(DescribePlan, FiftyTwoBillionParametersTakeUnderTwoSeconds) {
-  const auto start = std::chrono::steady_clock::now();
+// More than any machine of CI holds: nothing of it is allocated.
+TEST(DescribePlan, CountsFiftyTwoBillionParameters) {
   const Recipe recipe = with_sets(WEFT_SOURCE_DIR "/configs/models/jamba-v0.1.yaml", {});
   const std::string text = describe_plan(recipe);
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   EXPECT_NE(text.find("51,570,323,328  12,110,311,296"), std::string::npos) << text;
-  EXPECT_LT(seconds.count(), 2.0);
+}
+
+TEST(DescribePlan, CountsTheParametersOfLlamaSmall) {
+  const Recipe recipe = with_sets(WEFT_SOURCE_DIR "/configs/models/llama-small.yaml", {});
+  EXPECT_EQ(parameter_table(build_config(recipe.model)).numel(), 22'684'672);
 }
 
 }  // namespace

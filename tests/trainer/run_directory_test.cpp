@@ -13,9 +13,7 @@ using testing::HasSubstr;
 class RunDirectoryTest : public testing::Test {
  protected:
   fs::path path() const { return folder_.path() / "runs" / "x"; }
-  RunDirectory open(OnRestart restart = OnRestart::kResume) const {
-    return *RunDirectory::open(path(), restart);
-  }
+  RunDirectory open() const { return *RunDirectory::open(path()); }
   // metrics.jsonl cut back to `step`, starting from `text`.
   std::string cut(const std::string& text, int64_t step) const {
     const RunDirectory directory = open();
@@ -32,16 +30,16 @@ TEST_F(RunDirectoryTest, IsMadeAndHeldByOne) {
   {
     const RunDirectory directory = open();
     EXPECT_TRUE(fs::is_directory(path()));
-    const absl::Status second = RunDirectory::open(path(), OnRestart::kResume).status();
+    const absl::Status second = RunDirectory::open(path()).status();
     EXPECT_EQ(exit_status(second), 2);
     EXPECT_THAT(std::string(second.message()), HasSubstr("is locked by another process"));
   }
-  EXPECT_TRUE(RunDirectory::open(path(), OnRestart::kResume).ok());
+  EXPECT_TRUE(RunDirectory::open(path()).ok());
 }
 
 TEST_F(RunDirectoryTest, APathThatIsAFileIsRefusedByName) {
   write_text(path(), "x");
-  const absl::Status status = RunDirectory::open(path(), OnRestart::kResume).status();
+  const absl::Status status = RunDirectory::open(path()).status();
   EXPECT_EQ(exit_status(status), 2);
   EXPECT_THAT(std::string(status.message()), HasSubstr(path().string()));
 }
@@ -50,7 +48,10 @@ TEST_F(RunDirectoryTest, ARestartSetsTheOldRunAside) {
   for (const char* aside : {"before-restart-1", "before-restart-2"}) {
     write_text(path() / "metrics.jsonl", aside);
     write_text(path() / "checkpoints" / "step-00000001" / "manifest.json", "{}");
-    const RunDirectory directory = open(OnRestart::kSetAside);
+    write_text(path() / "notes.txt", "not the run's");
+    const RunDirectory directory = open();
+    ASSERT_TRUE(directory.set_aside().ok());
+    EXPECT_TRUE(fs::exists(path() / "notes.txt"));
     EXPECT_FALSE(fs::exists(directory.metrics_file()));
     EXPECT_FALSE(fs::exists(directory.checkpoints().path()));
     EXPECT_EQ(contents(path() / aside / "metrics.jsonl"), aside);

@@ -43,7 +43,7 @@ class RunMetricsTest : public testing::Test {
     return *std::move(metrics);
   }
   RunDirectory directory() const {
-    auto opened = RunDirectory::open(folder_.path() / "run", OnRestart::kResume);
+    auto opened = RunDirectory::open(folder_.path() / "run");
     WEFT_CHECK(opened.ok(), opened.status());
     return *std::move(opened);
   }

@@ -91,15 +91,17 @@ TEST(EventWriter, WritesAFileThatReadersKnowByItsName) {
   ASSERT_TRUE(events->write_scalars(1, {{"loss", 2.5}}).ok());
   ASSERT_TRUE(events->write_text(1, "recipe", std::string(100000, 'x')).ok());
   const std::vector<std::string> written = events_of(contents(events->path()));
-  ASSERT_EQ(written.size(), 3u);
+  ASSERT_EQ(written.size(), 4u);
   EXPECT_EQ(without_wall_time(written[0]), without_wall_time(tensorboard::version_event(0)));
   EXPECT_EQ(without_wall_time(written[1]),
-            without_wall_time(tensorboard::scalar_event(0, 1, {{"loss", 2.5}})));
+            without_wall_time(tensorboard::session_start_event(0, 1)));
   EXPECT_EQ(without_wall_time(written[2]),
+            without_wall_time(tensorboard::scalar_event(0, 1, {{"loss", 2.5}})));
+  EXPECT_EQ(without_wall_time(written[3]),
             without_wall_time(tensorboard::text_event(0, 1, "recipe", std::string(100000, 'x'))));
 }
 
-TEST(EventWriter, AResumedRunOpensANewFileThatStartsAtItsStep) {
+TEST(EventWriter, AResumedRunOpensANewFileThatStartsAfterItsStep) {
   const TemporaryFolder folder;
   const absl::StatusOr<EventWriter> first = EventWriter::open(folder.path(), 0);
   const absl::StatusOr<EventWriter> second = EventWriter::open(folder.path(), 40);
@@ -108,7 +110,7 @@ TEST(EventWriter, AResumedRunOpensANewFileThatStartsAtItsStep) {
   const std::vector<std::string> written = events_of(contents(second->path()));
   ASSERT_EQ(written.size(), 2u);
   EXPECT_EQ(without_wall_time(written[1]),
-            without_wall_time(tensorboard::session_start_event(0, 40)));
+            without_wall_time(tensorboard::session_start_event(0, 41)));
 }
 
 TEST(EventWriter, AFolderThatCannotBeMadeIsNamed) {

@@ -10,13 +10,15 @@
 namespace weft {
 namespace {
 
-constexpr TrainingState kState = {.step = 300,
-                                  .tokens = 9'000'000'000'000'000'001,
-                                  .threads = 2,
-                                  .grad_norm_mean = 0.1,
-                                  .guard_updates = 298,
-                                  .skipped = 2,
-                                  .skipped_in_a_row = 1};
+const TrainingState kState = {.step = 300,
+                              .tokens = 9'000'000'000'000'000'001,
+                              .threads = 2,
+                              .grad_norm_mean = 0.1,
+                              .guard_updates = 298,
+                              .skipped = 2,
+                              .skipped_in_a_row = 1,
+                              .compute = "bf16",
+                              .data = {"0123", "4567"}};
 
 std::string with(const char* field, const Json& value) {
   Json json = Json::parse(to_json(kState));
@@ -41,10 +43,12 @@ TEST(TrainingState, RefusesOtherVersionsAndImpossibleNumbers) {
   EXPECT_EQ(refusal("[]"), "is not a training state of version 1");
   EXPECT_EQ(refusal(with("version", 2)), "is not a training state of version 1");
   EXPECT_EQ(refusal(with("version", "1")), "is not a training state of version 1");
-  EXPECT_EQ(refusal(with("step", -1)), "has no valid number 'step'");
-  EXPECT_EQ(refusal(with("step", 1.5)), "has no valid number 'step'");
-  EXPECT_EQ(refusal(with("threads", 1LL << 40)), "has no valid number 'threads'");
-  EXPECT_EQ(refusal(with("grad_norm_mean", nullptr)), "has no valid number 'grad_norm_mean'");
+  EXPECT_EQ(refusal(with("step", -1)), "has no valid value 'step'");
+  EXPECT_EQ(refusal(with("step", 1.5)), "has no valid value 'step'");
+  EXPECT_EQ(refusal(with("threads", 1LL << 40)), "has no valid value 'threads'");
+  EXPECT_EQ(refusal(with("grad_norm_mean", nullptr)), "has no valid value 'grad_norm_mean'");
+  EXPECT_EQ(refusal(with("compute", 1)), "has no valid value 'compute'");
+  EXPECT_EQ(refusal(with("data", Json::array({1}))), "has no valid value 'data'");
   EXPECT_EQ(refusal("{"), "is not JSON (byte 2)");
 }
 
