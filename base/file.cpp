@@ -27,11 +27,13 @@ absl::Status unreadable(const fs::path& path, const std::string& what) {
   return bad_input(path.string(), ": ", what);
 }
 
-// The system refused (errno): a file that is not there is bad input, any other one may be right.
+// The system refused (errno): a file that is not there or that the disk has lost is bad input, any
+// other one may be right.
 absl::Status refused(const fs::path& path, const char* what = "") {
-  const std::string message = what + reason();
-  if (errno == ENOENT || errno == ENOTDIR) return unreadable(path, message);
-  return unreadable_input(path.string(), ": ", message);
+  const int number = errno;
+  const std::string message = absl::StrCat(what, std::strerror(number));
+  const bool lost = number == ENOENT || number == ENOTDIR || number == EIO;
+  return lost ? unreadable(path, message) : unreadable_input(path.string(), ": ", message);
 }
 
 // A descriptor that is closed at the end of the scope.

@@ -75,16 +75,19 @@ absl::Status sync_folder(const fs::path& folder);
 // Returns once what was written to `file` (unbuffered, named `path`) survives a power cut.
 absl::Status sync_file(std::FILE* file, const fs::path& path);
 
-// XXH3-64 of bytes or of a file's content (read through a mapping), and its 16 lower-case hex digits.
+// XXH3-64 of bytes or of a file's content (read through a mapping), and its 16 lower-case hex
+// digits.
 uint64_t checksum(std::span<const std::byte> bytes);
 absl::StatusOr<uint64_t> checksum_file(const fs::path& path);
 std::string hex64(uint64_t value);
 
-// Free bytes for an ordinary user on the file system that holds `path` (its nearest existing parent).
+// Free bytes for an ordinary user on the file system that holds `path` (its nearest existing
+// parent).
 absl::StatusOr<int64_t> free_bytes(const fs::path& path);
 
-// An exclusive advisory lock (flock) on a file, held until destruction or process death. A file that
-// another process has locked gives an error that names the file and, where known, the process id.
+// An exclusive advisory lock (flock) on a file, held until destruction or process death. A file
+// that another process has locked gives an error that names the file and, where known, the process
+// id.
 class FileLock final {
  public:
   static absl::StatusOr<FileLock> take(const fs::path& path);

@@ -71,7 +71,7 @@ void add_train(CLI::App& app, Context& context) {
                    "stop cleanly once this many updates are done; the schedule stays as it is")
       ->check(CLI::NonNegativeNumber);
   command->add_flag("--restart", arguments->restart,
-                    "begin anew; what is in the run directory is moved aside, not deleted");
+                    "begin anew; the run that is there is moved aside, not deleted");
   command->footer(
       "example: weft train configs/quickstart.yaml --set stages.0.steps=50\n"
       "The same command goes on with a run that was stopped. Exit status: 0 finished, 1 failed, 2 "

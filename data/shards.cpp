@@ -109,7 +109,8 @@ absl::Status TokenShards::scan(int64_t vocab_size) {
 }
 
 std::string TokenShards::fingerprint() const {
-  return hex64(checksum(bin_.bytes())) + hex64(checksum(std::as_bytes(std::span(starts_))));
+  return hex64(checksum(bin_.bytes())) + hex64(checksum(std::as_bytes(std::span(starts_)))) +
+         hex64(checksum(std::as_bytes(std::span(pieces_))));
 }
 
 void TokenShards::read(int64_t document, int64_t begin, int64_t end, std::span<int64_t> out) const {

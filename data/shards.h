@@ -35,7 +35,7 @@ class TokenShards final {
   // end-of-document.
   int64_t num_text_bytes() const { return text_bytes_; }
   int32_t end_of_document() const { return end_of_document_; }
-  // 32 hex digits of all tokens and of where documents start, read anew.
+  // 48 hex digits of all tokens and of where documents and their pieces start, read anew.
   std::string fingerprint() const;
 
   // Tokens [begin, end) of a document as int64 into `out`.

@@ -119,7 +119,10 @@ absl::StatusOr<int64_t> check_file(const fs::path& path, const Json& entry,
   }
   std::error_code error;
   const auto size = fs::file_size(path, error);
-  if (error) return bad_input(path.string(), ": ", error.message());
+  if (error == std::errc::no_such_file_or_directory) {
+    return bad_input(path.string(), ": ", error.message());
+  }
+  if (error) return unreadable_input(path.string(), ": ", error.message());
   if (size != static_cast<uintmax_t>(*expected)) {
     return bad_input(path.string(), ": has ", size, " bytes, ", kManifest, " says ", *expected);
   }

@@ -19,7 +19,8 @@ std::vector<std::pair<const char*, std::string>> missing_units(const Recipe& rec
 void check_environment(const Recipe& recipe, Purpose purpose, Problems& problems);
 
 // Adds a problem if training needs more memory than there is: an error, or a warning where the
-// recipe is only validated. REQUIRES: a recipe without problems, and a device that is there.
+// recipe is only validated. Without its device there is none. REQUIRES: a recipe
+// without problems.
 void check_memory(const Recipe& recipe, Purpose purpose, Problems& problems);
 
 // Bytes of one value in the compute type that this recipe uses on this machine: 2, 4 or 8.

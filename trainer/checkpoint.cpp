@@ -178,6 +178,10 @@ absl::Status CheckpointFolder::set_aside_after(int64_t step) const {
 absl::StatusOr<std::optional<Checkpoint>> CheckpointFolder::find_latest(Log& log) const {
   std::string damages;
   std::error_code none;
+  if (const fs::directory_iterator listed(path_, none);
+      none && none != std::errc::no_such_file_or_directory) {
+    return unreadable_input(path_.string(), ": cannot be listed: ", none.message());
+  }
   const fs::path named = path_ / fs::read_symlink(path_ / kLatest, none);
   if (!none && !fs::exists(named, none)) {
     damages += internal::join_parts("\n  ", named.string(), ": `latest` names it, but it is gone");

@@ -24,7 +24,10 @@ absl::StatusOr<LoadedModel> load_model(const std::string& path, DeviceKind devic
                         parse_recipe(text, (checkpoint.store.folder() / kRecipeFile).string()));
   if (device != DeviceKind::kAuto) recipe.device = device;
   if (compute != ComputeKind::kAuto) recipe.precision.compute = compute;
-  for (const auto& [key, message] : missing_units(recipe)) return bad_input(key, ": ", message);
+  for (const auto& [key, message] : missing_units(recipe)) {
+    return bad_input(key, ": ", message,
+                     " (--device and --compute replace what it was trained with)");
+  }
   const Runtime runtime = resolve_runtime(recipe);
   at::set_num_threads(runtime.threads);
   const ModelConfig config = build_config(recipe.model);

@@ -59,8 +59,10 @@ class Run final {
   // Parameters, moments and state from the newest valid checkpoint, or fresh ones.
   absl::Status restore_or_initialize();
   bool finished() const { return state_.step == total_steps(recipe_); }
-  // What must hold before the first update, and the files that describe the run.
-  absl::Status prepare_directory();
+  // The files that describe the run, as they are after the updates that are done.
+  absl::Status describe_run() const;
+  // What must hold before the first update.
+  absl::Status check_space() const;
   absl::StatusOr<TrainEnd> loop();
 
  private:
@@ -97,7 +99,10 @@ absl::Status Run::check_same_run(const Recipe& stored, const TrainingState& stat
     changes.push_back(internal::join_parts("precision.compute: ", state.compute, " in the run, ",
                                            state_.compute, " now"));
   }
-  if (changes.empty() && state.data != state_.data) {
+  const bool other_sources = std::any_of(
+      changes.begin(), changes.end(),
+      [](const std::string& change) { return change.find(".data.") != std::string::npos; });
+  if (!other_sources && state.data != state_.data) {
     changes.push_back("stages.*.data.sources: the texts have changed since the run began");
   }
   const int64_t total = total_steps(recipe_);
@@ -153,15 +158,17 @@ absl::Status Run::restore_or_initialize() {
   return absl::OkStatus();
 }
 
-absl::Status Run::prepare_directory() {
+absl::Status Run::describe_run() const {
+  WEFT_RETURN_IF_ERROR(directory_.write_recipe(write_recipe(recipe_)));
+  return directory_.cut_metrics(state_.step);
+}
+
+absl::Status Run::check_space() const {
   const CheckpointFolder& checkpoints = directory_.checkpoints();
   // A new one is whole before an old one is deleted.
   const int64_t present = static_cast<int64_t>(checkpoints.steps().size());
-  WEFT_RETURN_IF_ERROR(
-      checkpoints.preflight(checkpoint_bytes(table_, runtime_),
-                            std::max<int64_t>(1, recipe_.checkpoint.keep + 1 - present)));
-  WEFT_RETURN_IF_ERROR(directory_.write_recipe(write_recipe(recipe_)));
-  return directory_.cut_metrics(state_.step);
+  return checkpoints.preflight(checkpoint_bytes(table_, runtime_),
+                               std::max<int64_t>(1, recipe_.checkpoint.keep + 1 - present));
 }
 
 void Run::open_loader(const StepPlace& place) {
@@ -289,10 +296,12 @@ absl::StatusOr<TrainEnd> train(const Recipe& recipe, const TrainOptions& options
   Run run(recipe, options, runtime, std::move(data), std::move(directory), log);
   WEFT_RETURN_IF_ERROR(run.restore_or_initialize());
   if (run.finished()) {
+    WEFT_RETURN_IF_ERROR(run.describe_run());
     log.info("finished: all updates are done; ", options.run_dir.string());
     return TrainEnd::kFinished;
   }
-  WEFT_RETURN_IF_ERROR(run.prepare_directory());
+  WEFT_RETURN_IF_ERROR(run.check_space());
+  WEFT_RETURN_IF_ERROR(run.describe_run());
   return run.loop();
 }
 

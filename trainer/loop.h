@@ -12,15 +12,15 @@ namespace weft {
 
 struct TrainOptions {
   fs::path run_dir;
-  bool restart = false;               // set what is in the run directory aside and begin anew
+  bool restart = false;               // set the run that is there aside and begin anew
   std::optional<int64_t> stop_after;  // stop cleanly once this many updates are done
 };
 
 enum class TrainEnd { kFinished, kStopped };  // kStopped: on request, with a checkpoint written
 
 // Trains as `recipe` says, going on from the newest valid checkpoint in the run directory. Bad
-// input (data, a run directory of another recipe, damaged checkpoints) is an InvalidArgument error
-// found before the first step; other errors happened while running.
+// input (data, a run directory of another recipe, damaged checkpoints) has the exit
+// status 2 (base/status.h) and is found before the first step; other errors happened while running.
 absl::StatusOr<TrainEnd> train(const Recipe& recipe, const TrainOptions& options, Log& log);
 
 }  // namespace weft

@@ -45,7 +45,10 @@ absl::Status RunDirectory::set_aside() const {
 }
 
 absl::Status RunDirectory::write_recipe(const std::string& text) const {
-  return write_file(path_ / kRecipeFile, text);
+  // A finished run's directory may be on a full disk.
+  const fs::path file = path_ / kRecipeFile;
+  const auto present = read_file(file, static_cast<int64_t>(text.size()));
+  return present.ok() && *present == text ? absl::OkStatus() : write_file(file, text);
 }
 
 absl::Status RunDirectory::cut_metrics(int64_t step) const {

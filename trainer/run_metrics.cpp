@@ -27,6 +27,7 @@ absl::StatusOr<RunMetrics> RunMetrics::open(const Recipe& recipe, const ModelCon
                                             const Runtime& runtime, const RunDirectory& directory,
                                             const TrainingState& state, Log& log) {
   WEFT_ASSIGN_OR_RETURN(MetricsWriter writer, MetricsWriter::open(directory.metrics_file()));
+  WEFT_RETURN_IF_ERROR(sync_folder(directory.path()));
   RunMetrics metrics(recipe, config, runtime, std::move(writer), log);
   if (recipe.logging.tensorboard) {
     WEFT_ASSIGN_OR_RETURN(EventWriter events,

@@ -12,8 +12,8 @@
 namespace weft {
 namespace {
 
-constexpr int kFormatVersion = 1;
-constexpr JsonLimits kLimits = {.depth = 4, .values = 1000};
+constexpr int kFormatVersion = 2;
+constexpr JsonLimits kLimits = {.depth = 4, .values = 1 << 16};
 
 // Calls visit(name, field) for every field.
 template <class State, class Visit>
@@ -71,8 +71,11 @@ std::string to_json(const TrainingState& state) {
 
 absl::StatusOr<TrainingState> state_from_json(const std::string& text) {
   WEFT_ASSIGN_OR_RETURN(const Json json, parse_json(text, kLimits));
-  if (find_count(json, "version") != kFormatVersion) {
-    return bad_input("is not a training state of version ", kFormatVersion);
+  const std::optional<int64_t> version = find_count(json, "version");
+  if (!version.has_value()) return bad_input("is not a training state");
+  if (*version != kFormatVersion) {
+    return unreadable_input("is a training state of version ", *version, ", this weft reads ",
+                            kFormatVersion);
   }
   TrainingState state;
   std::string wrong;

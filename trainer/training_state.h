@@ -25,7 +25,8 @@ struct TrainingState {
 
 // JSON, floats in the shortest form that reads back to the same bits. REQUIRES: finite numbers.
 std::string to_json(const TrainingState& state);
-// Bad input (no file name in it): another version, or a value that is missing or impossible.
+// Bad input (no file name in it): another version, which is unreadable input, or a value that is
+// missing or impossible.
 absl::StatusOr<TrainingState> state_from_json(const std::string& text);
 
 }  // namespace weft

@@ -133,7 +133,7 @@ TEST_F(SmallDisk, FullBeforeTheRunStartsIsRefusedAndNothingIsLost) {
 
 TEST_F(SmallDisk, FullDuringTheRunEndsItAndTheLastCheckpointStillLoads) {
   const Outcome outcome = script(R"sh(
-      { until [[ -e disk/run/checkpoints/step-00000006 ]]; do sleep 0.01; done; fill 0; } &
+      { until [[ -e disk/run/checkpoints/latest ]]; do sleep 0.01; done; fill 0; } &
       train --set stages.0.steps=1000000
       wait
       rm disk/filler

@@ -98,6 +98,26 @@ TEST_P(MoeGradient, EqualsItsDefinitionAndPassesCentralDifferences) {
 
 INSTANTIATE_TEST_SUITE_P(Weights, MoeGradient, testing::Bool());
 
+// Experts with no row, with one and with several multiples of kExpertRowMultiple rows, and no
+// token.
+TEST(Moe, EqualsItsDefinitionForAnyNumberOfTokens) {
+  const MoeConfig config{.num_experts = 3, .top_k = 1, .intermediate_size = 5};
+  const ModelConfig model{.vocab_size = 1, .hidden_size = 4, .init = {.std = 0.5}, .layers = {}};
+  ParameterTable table;
+  Moe::declare(model, config, "f", table);
+  ParameterStore store(table, cpu_types(at::kDouble));
+  store.initialize(1);
+  const Moe moe(config, store, "f");
+  for (const int64_t tokens : {0, 1, 63, 64, 65, 300}) {
+    const Tensor x = fill({1, tokens, 4}, 1);
+    const Tensor y = moe.forward(x, nullptr);
+    ASSERT_EQ(y.sizes(), x.sizes());
+    if (tokens == 0) continue;
+    const Tensor plain = plain_moe(store, "f", x, config.top_k, config.renormalize);
+    EXPECT_LT((y - plain).abs().max().item<double>(), 1e-13) << tokens;
+  }
+}
+
 TEST(Moe, AnExpertWithoutTokensHasZeroGradient) {
   const MoeConfig config{.num_experts = 3, .top_k = 1, .intermediate_size = 2};
   const ModelConfig model{.vocab_size = 1, .hidden_size = 2, .init = {.std = 0.5}, .layers = {}};

@@ -70,6 +70,13 @@ expect_text err "apt-get update && apt-get install -y --no-install-recommends ni
 expect_absent "$work/apt_calls"
 expect_absent "$work/cache"
 
+echo "ccache and git are not asked of another user"
+printf '%s\n' ccache git >"$work/absent"
+expect 1 env PIP_INDEX_URL=http://127.0.0.1:9 PIP_FIND_LINKS= PIP_RETRIES=0 "$root/scripts/setup"
+expect_text err "cannot download LibTorch"
+rm -r "$work/cache"
+printf '%s\n' ninja-build libyaml-cpp-dev >"$work/absent"
+
 echo "root installs, and hears when that fails"
 stub id <<'END'
 echo 0

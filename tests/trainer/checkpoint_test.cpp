@@ -110,15 +110,25 @@ TEST_F(CheckpointTest, WithAllDamagedThereIsNoSilentFreshStart) {
               HasSubstr(folder(6).string() + ": `latest` names it, but it is gone"));
 }
 
-TEST_F(CheckpointTest, AStateThatIsNoneIsNamed) {
+TEST_F(CheckpointTest, AStateThatIsNoneIsDamageAndOneOfAnotherVersionIsNot) {
   save(3);
-  fs::create_directory(folder(6));
-  TensorStoreWriter writer(folder(6), 1000);
-  ASSERT_TRUE(writer.add_text(kStateFile, "{\"version\": 2}").ok());
-  ASSERT_TRUE(writer.finish().ok());
+  const auto write_state = [&](const char* state) {
+    fs::remove_all(folder(6));
+    fs::create_directory(folder(6));
+    TensorStoreWriter writer(folder(6), 1000);
+    ASSERT_TRUE(writer.add_text(kStateFile, state).ok());
+    ASSERT_TRUE(writer.finish().ok());
+  };
+  write_state("{\"step\": 2}");
   EXPECT_EQ(std::string(CheckpointFolder::open(folder(6), log()).status().message()),
-            (folder(6) / kStateFile).string() + ": is not a training state of version 1");
+            (folder(6) / kStateFile).string() + ": is not a training state");
   expect_latest(3);
+  write_state("{\"version\": 99}");
+  const absl::Status status = checkpoints().find_latest(log()).status();
+  EXPECT_EQ(exit_status(status), 2);
+  EXPECT_EQ(std::string(status.message()), (folder(6) / kStateFile).string() +
+                                               ": is a training state of version 99, this weft "
+                                               "reads 2");
 }
 
 // A run that went back to 3 keeps 3 although 6 and 9, damaged, are newer.

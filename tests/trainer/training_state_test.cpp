@@ -36,13 +36,20 @@ TEST(TrainingState, ReadsBackBitForBit) {
   }
 }
 
+TEST(TrainingState, HoldsThousandsOfSources) {
+  TrainingState state = kState;
+  state.data.assign(5000, "0123456789abcdef");
+  EXPECT_TRUE(*state_from_json(to_json(state)) == state);
+}
+
 TEST(TrainingState, RefusesOtherVersionsAndImpossibleNumbers) {
   const auto refusal = [](const std::string& text) {
     return std::string(state_from_json(text).status().message());
   };
-  EXPECT_EQ(refusal("[]"), "is not a training state of version 1");
-  EXPECT_EQ(refusal(with("version", 2)), "is not a training state of version 1");
-  EXPECT_EQ(refusal(with("version", "1")), "is not a training state of version 1");
+  EXPECT_EQ(refusal("[]"), "is not a training state");
+  EXPECT_EQ(refusal(with("version", 1)), "is a training state of version 1, this weft reads 2");
+  EXPECT_TRUE(absl::IsFailedPrecondition(state_from_json(with("version", 3)).status()));
+  EXPECT_EQ(refusal(with("version", "1")), "is not a training state");
   EXPECT_EQ(refusal(with("step", -1)), "has no valid value 'step'");
   EXPECT_EQ(refusal(with("step", 1.5)), "has no valid value 'step'");
   EXPECT_EQ(refusal(with("threads", 1LL << 40)), "has no valid value 'threads'");

@@ -36,7 +36,7 @@ void causal_conv(const ConvBackward<S>& conv, Isa isa) {
             [&](int64_t index, void* workspace) { task(conv, index, workspace); });
 }
 
-#define WEFT_INSTANTIATE(S)                                         \
+#define WEFT_INSTANTIATE(S)                                 \
   template void causal_conv<S>(const ConvForward<S>&, Isa); \
   template void causal_conv<S>(const ConvBackward<S>&, Isa);
 WEFT_INSTANTIATE(float)

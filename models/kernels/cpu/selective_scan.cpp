@@ -35,7 +35,7 @@ void selective_scan(const ScanBackward<S>& scan, Isa isa) {
             [&](int64_t index, void* workspace) { task(scan, index, workspace); });
 }
 
-#define WEFT_INSTANTIATE(S)                                            \
+#define WEFT_INSTANTIATE(S)                                    \
   template void selective_scan<S>(const ScanForward<S>&, Isa); \
   template void selective_scan<S>(const ScanBackward<S>&, Isa);
 WEFT_INSTANTIATE(float)

@@ -150,7 +150,7 @@ void causal_conv(const ConvBackward<S>& conv, cudaStream_t stream) {
   WEFT_CUDA_CALL(cudaGetLastError());
 }
 
-#define WEFT_INSTANTIATE(S)                                                  \
+#define WEFT_INSTANTIATE(S)                                          \
   template void causal_conv<S>(const ConvForward<S>&, cudaStream_t); \
   template void causal_conv<S>(const ConvBackward<S>&, cudaStream_t);
 WEFT_INSTANTIATE(float)
