@@ -1,9 +1,13 @@
 #include "models/kernels/causal_conv.h"
 
+#include <array>
 #include <optional>
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/check.h"
@@ -47,6 +51,22 @@ void check_inputs(const Tensor& x, const Tensor& weight, const Tensor& bias, con
                  starts.device() == x.device(),
              "causal_conv_silu: starts must be bool ", x.sizes().slice(0, 2), " on ", x.device(),
              ", not ", starts.scalar_type(), " ", starts.sizes());
+}
+
+void check_window(const Tensor& x, const Tensor& weight, const Tensor& window) {
+  const std::array<int64_t, 3> sizes = {x.size(0), weight.size(1) - 1, x.size(2)};
+  WEFT_CHECK(
+      window.defined() && window.sizes() == at::IntArrayRef(sizes) && window.is_contiguous() &&
+          window.scalar_type() == x.scalar_type() && window.device() == x.device(),
+      "causal_conv_silu_with_state: window is ", window.defined() ? window.toString() : "undefined",
+      " ", window.defined() ? window.sizes() : at::IntArrayRef{}, ", expected contiguous ",
+      x.toString(), " ", at::IntArrayRef(sizes));
+}
+
+bool needs_gradients(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  const bool any =
+      x.requires_grad() || weight.requires_grad() || (bias.defined() && bias.requires_grad());
+  return any && at::GradMode::is_enabled();
 }
 
 // As the kernels read them: rows of x, the others dense, parameters in the type of sums.
@@ -113,6 +133,22 @@ variable_list run_backward(const Readable& in, const Tensor& dy, cpu::Isa isa) {
           in.bias.defined() ? sum_partials(dbias, in.bias) : Tensor{}};
 }
 
+// Whatever T is: the window and x in one sequence.
+Tensor convolve_with_window(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                            const Tensor& starts, Tensor& window, cpu::Isa isa) {
+  const int64_t time = x.size(1), kept = window.size(1);
+  const Tensor inputs = at::cat({window, x}, 1);  // [Bz, K-1+T, D]
+  const Tensor all_starts = at::cat({at::zeros({x.size(0), kept}, starts.options()), starts}, 1);
+  const Tensor y = causal_conv_silu(inputs, weight, bias, all_starts, isa).narrow(1, kept, time);
+  if (kept > 0) {
+    const Tensor document = all_starts.cumsum(1);
+    const Tensor others =
+        document.narrow(1, time, kept) != document.narrow(1, kept + time - 1, 1);  // [Bz, K-1]
+    window.copy_(inputs.narrow(1, time, kept).masked_fill(others.unsqueeze(-1), 0));
+  }
+  return y;
+}
+
 class CausalConvFunction final : public torch::autograd::Function<CausalConvFunction> {
  public:
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight,
@@ -150,13 +186,20 @@ Tensor causal_conv_silu(const Tensor& x, const Tensor& weight, const Tensor& bia
                         const Tensor& starts, cpu::Isa isa) {
   check_inputs(x, weight, bias, starts);
   if (!has_kernels_for(x)) return causal_conv_silu_reference(x, weight, bias, starts);
-  const bool differentiate =
-      x.requires_grad() || weight.requires_grad() || (bias.defined() && bias.requires_grad());
-  if (!differentiate || !at::GradMode::is_enabled()) {
+  if (!needs_gradients(x, weight, bias)) {
     return run_forward(readable(x, weight, bias, starts), isa);
   }
   const std::optional<Tensor> maybe_bias = bias.defined() ? std::optional(bias) : std::nullopt;
   return CausalConvFunction::apply(x, weight, maybe_bias, starts, static_cast<int64_t>(isa));
+}
+
+Tensor causal_conv_silu_with_state(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                                   const Tensor& starts, Tensor& window, cpu::Isa isa) {
+  check_inputs(x, weight, bias, starts);
+  check_window(x, weight, window);
+  WEFT_CHECK(!needs_gradients(x, weight, bias) && !window.requires_grad(),
+             "causal_conv_silu_with_state has no gradients");
+  return convolve_with_window(x, weight, bias, starts, window, isa);
 }
 
 }  // namespace weft

@@ -15,7 +15,17 @@ namespace weft {
 Tensor causal_conv_silu(const Tensor& x, const Tensor& weight, const Tensor& bias,
                         const Tensor& starts, cpu::Isa isa = cpu::best_isa());
 
-// The same in plain operators, differentiable through autograd: slow, for tests.
+// The same in parts, without gradients (grad mode is off, or nothing requires them): `window`
+// [Bz, K-1, D], contiguous and of x's type, holds the K - 1 inputs before token 0 and is
+// overwritten with those before the token that comes next. Where their document has fewer, zeros
+// stand in front; where token 0 starts a document, the old window counts as zeros. T = 1 has a
+// kernel of its own on the CPU.
+Tensor causal_conv_silu_with_state(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                                   const Tensor& starts, Tensor& window,
+                                   cpu::Isa isa = cpu::best_isa());
+
+// The same as causal_conv_silu in plain operators, differentiable through autograd: slow, for
+// tests.
 Tensor causal_conv_silu_reference(const Tensor& x, const Tensor& weight, const Tensor& bias,
                                   const Tensor& starts);
 

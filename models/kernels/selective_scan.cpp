@@ -34,7 +34,7 @@ Parts parts_of(const SelectiveScanInputs& in) {
 }
 
 SelectiveScanInputs inputs_of(const variable_list& p) {
-  return {p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8]};
+  return {p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], {}};
 }
 
 void expect(const char* name, const Tensor& t, at::IntArrayRef sizes, at::ScalarType type,
@@ -62,14 +62,30 @@ void check_inputs(const SelectiveScanInputs& in) {
   expect("d", in.d, {channels}, compute, device);
   expect("dt_bias", in.dt_bias, {channels}, compute, device);
   expect("starts", in.starts, {batch, time}, at::kBool, device);
+  if (in.initial_state.defined()) {
+    expect("initial_state", in.initial_state, {batch, channels, states}, compute, device);
+  }
+}
+
+bool needs_gradients(const SelectiveScanInputs& in) {
+  bool any = in.initial_state.defined() && in.initial_state.requires_grad();
+  for (const Tensor& t : parts_of(in)) any |= t.requires_grad();
+  return any && at::GradMode::is_enabled();
 }
 
 // The inputs as the kernels read them: a copy is made only where the last dimension has gaps (or,
-// for parameters and starts, any).
+// for parameters, starts and state, any).
 SelectiveScanInputs readable(const SelectiveScanInputs& in) {
-  return {with_dense_rows(in.x), with_dense_rows(in.dt),  with_dense_rows(in.b),
-          with_dense_rows(in.c), with_dense_rows(in.z),   in.a_log.contiguous(),
-          in.d.contiguous(),     in.dt_bias.contiguous(), in.starts.contiguous()};
+  return {with_dense_rows(in.x),
+          with_dense_rows(in.dt),
+          with_dense_rows(in.b),
+          with_dense_rows(in.c),
+          with_dense_rows(in.z),
+          in.a_log.contiguous(),
+          in.d.contiguous(),
+          in.dt_bias.contiguous(),
+          in.starts.contiguous(),
+          in.initial_state.defined() ? in.initial_state.contiguous() : Tensor{}};
 }
 
 template <class S>
@@ -112,7 +128,9 @@ struct Output {
   Tensor y, entering;  // entering is undefined where it is not kept
 };
 
-Output run_forward(const SelectiveScanInputs& in, bool keep_states, cpu::Isa isa) {
+// Leaves the state after the last token in final_state where that is defined.
+Output run_forward(const SelectiveScanInputs& in, bool keep_states, const Tensor& final_state,
+                   cpu::Isa isa) {
   Output out{at::empty(in.x.sizes(), in.x.options()), {}};
   const int64_t chunks = (in.x.size(1) + kScanChunk - 1) / kScanChunk;
   keep_states |= in.x.is_cuda();  // where the kernel itself needs them
@@ -122,8 +140,14 @@ Output run_forward(const SelectiveScanInputs& in, bool keep_states, cpu::Isa isa
   }
   with_storage(in.x, [&](auto storage) {
     using S = decltype(storage);
-    Compute<S>* entering = keep_states ? values<Compute<S>>(out.entering) : nullptr;
-    launch(ScanForward<S>{raw<S>(in), rows<S>(out.y), entering}, in.x, isa);
+    using C = Compute<S>;
+    const auto maybe = [](const Tensor& t) { return t.defined() ? values<C>(t) : nullptr; };
+    const ScanForward<S> scan{.in = raw<S>(in),
+                              .y = rows<S>(out.y),
+                              .entering = maybe(out.entering),
+                              .initial_state = maybe(in.initial_state),
+                              .final_state = maybe(final_state)};
+    launch(scan, in.x, isa);
   });
   return out;
 }
@@ -171,8 +195,8 @@ class SelectiveScanFunction final : public torch::autograd::Function<SelectiveSc
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& dt, const Tensor& b,
                         const Tensor& c, const Tensor& z, const Tensor& a_log, const Tensor& d,
                         const Tensor& dt_bias, const Tensor& starts, int64_t isa) {
-    const SelectiveScanInputs in = readable({x, dt, b, c, z, a_log, d, dt_bias, starts});
-    const Output out = run_forward(in, /*keep_states=*/true, static_cast<cpu::Isa>(isa));
+    const SelectiveScanInputs in = readable({x, dt, b, c, z, a_log, d, dt_bias, starts, {}});
+    const Output out = run_forward(in, /*keep_states=*/true, {}, static_cast<cpu::Isa>(isa));
     const Parts parts = parts_of(in);
     variable_list saved(parts.begin(), parts.end());
     saved.push_back(out.entering);
@@ -194,14 +218,32 @@ class SelectiveScanFunction final : public torch::autograd::Function<SelectiveSc
 
 Tensor selective_scan(const SelectiveScanInputs& in, cpu::Isa isa) {
   check_inputs(in);
+  WEFT_CHECK(!in.initial_state.defined(), "selective_scan has no initial_state");
   if (!has_kernels_for(in.x)) return selective_scan_reference(in);
-  bool differentiate = false;
-  for (const Tensor& t : parts_of(in)) differentiate |= t.requires_grad();
-  if (!differentiate || !at::GradMode::is_enabled()) {
-    return run_forward(readable(in), /*keep_states=*/false, isa).y;
-  }
+  if (!needs_gradients(in)) return run_forward(readable(in), /*keep_states=*/false, {}, isa).y;
   return SelectiveScanFunction::apply(in.x, in.dt, in.b, in.c, in.z, in.a_log, in.d, in.dt_bias,
                                       in.starts, static_cast<int64_t>(isa));
+}
+
+ScanOutputs selective_scan_with_state(const SelectiveScanInputs& in, const Tensor& final_state,
+                                      cpu::Isa isa) {
+  check_inputs(in);
+  WEFT_CHECK(!needs_gradients(in), "selective_scan_with_state has no gradients");
+  expect("final_state", final_state, {in.x.size(0), in.x.size(2), in.b.size(2)},
+         in.a_log.scalar_type(), in.x.device());
+  WEFT_CHECK(final_state.is_contiguous(), "final_state has gaps: ", final_state.strides());
+  if (has_kernels_for(in.x) && in.x.size(1) > 0) {
+    return {run_forward(readable(in), /*keep_states=*/false, final_state, isa).y, final_state};
+  }
+  const ScanOutputs out = selective_scan_with_state_reference(in);
+  final_state.copy_(out.final_state);
+  return {out.y, final_state};
+}
+
+ScanOutputs selective_scan_with_state(const SelectiveScanInputs& in, cpu::Isa isa) {
+  WEFT_CHECK(in.x.dim() == 3 && in.b.dim() == 3, "selective_scan: x and b have three dimensions");
+  const std::array<int64_t, 3> sizes = {in.x.size(0), in.x.size(2), in.b.size(2)};
+  return selective_scan_with_state(in, at::empty(sizes, in.a_log.options()), isa);
 }
 
 }  // namespace weft

@@ -27,12 +27,16 @@ struct ScanInputs {
 };
 
 // y [Bz, T, D]; entering [Bz, chunks, N, D]: the states before each chunk's first token, or null if
-// there will be no backward pass.
+// there will be no backward pass. initial_state and final_state [Bz, D, N] are dense, and may be
+// the same: the states before token 0, or null for zeros, and those after the last token, or null
+// if nobody asks. There is at least one token where final_state is not null.
 template <class S>
 struct ScanForward {
   ScanInputs<S> in;
   Rows<S> y;
   Compute<S>* entering;
+  const Compute<S>* initial_state;
+  Compute<S>* final_state;
 };
 
 // Gradients as their inputs. Partial sums: db, dc [groups, Bz, T, N], da_log [Bz, D, N], dd and

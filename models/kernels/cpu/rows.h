@@ -41,4 +41,12 @@ inline Vec<C> load_column(const C* table, int64_t columns, int64_t n, int count)
   return load_full(lanes);
 }
 
+// The reverse: lanes up to `count` to rows of column n.
+template <class C>
+inline void store_column(C* table, int64_t columns, int64_t n, Vec<C> v, int count) {
+  C lanes[kLanes<C>];
+  store_full(lanes, v);
+  for (int i = 0; i < count && i < kLanes<C>; ++i) table[i * columns + n] = lanes[i];
+}
+
 }  // namespace weft::cpu::WEFT_ISA

@@ -191,11 +191,8 @@ inline void store_parameter_sums(const ScanBackward<S>& scan, const ScanTask& ta
     store(scan.ddt_bias + channel, ddt_bias[v], count);
     for (int64_t n = 0; n < states; ++n) {
       const int64_t i = n * kGroupVectors<C> + v;
-      C lanes[kLanes<C>];
-      store_full(lanes, da[i] * rates[i] * static_cast<C>(kLn2));
-      for (int lane = 0; lane < kLanes<C> && lane < count; ++lane) {
-        scan.da_log[(channel + lane) * states + n] = lanes[lane];
-      }
+      store_column(scan.da_log + channel * states, states, n,
+                   da[i] * rates[i] * static_cast<C>(kLn2), count);
     }
   }
 }

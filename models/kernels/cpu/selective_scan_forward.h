@@ -95,6 +95,38 @@ inline void store_entering(const ScanForward<S>& scan, const ScanTask& task, int
   }
 }
 
+// The state tables of all rows [D, N] of a group of channels: the one that token 0 goes on from,
+// and the one that the last token leaves.
+template <class S, class C = Compute<S>>
+inline void load_initial_states(const ScanForward<S>& scan, const ScanTask& task, Vec<C>* states) {
+  const ScanShape& shape = scan.in.shape;
+  const C* table = scan.initial_state;
+  if (table != nullptr) table += (task.b * shape.channels + task.first) * shape.states;
+  for (int64_t n = 0; n < shape.states; ++n) {
+    for (int v = 0; v < kGroupVectors<C>; ++v) {
+      const int channel = v * kLanes<C>;
+      states[n * kGroupVectors<C> + v] =
+          table == nullptr ? Vec<C>{}
+                           : load_column<C>(table + channel * shape.states, shape.states, n,
+                                            task.channels - channel);
+    }
+  }
+}
+
+template <class S, class C = Compute<S>>
+inline void store_final_states(const ScanForward<S>& scan, const ScanTask& task,
+                               const Vec<C>* states) {
+  const ScanShape& shape = scan.in.shape;
+  C* table = scan.final_state + (task.b * shape.channels + task.first) * shape.states;
+  for (int64_t n = 0; n < shape.states; ++n) {
+    for (int v = 0; v * kLanes<C> < task.channels; ++v) {
+      const int channel = v * kLanes<C>;
+      store_column(table + channel * shape.states, shape.states, n,
+                   states[n * kGroupVectors<C> + v], task.channels - channel);
+    }
+  }
+}
+
 template <class S>
 void scan_forward_task(const ScanForward<S>& scan, int64_t index, void* workspace) {
   using C = Compute<S>;
@@ -111,7 +143,7 @@ void scan_forward_task(const ScanForward<S>& scan, int64_t index, void* workspac
   C* b = carver.take<C>(kScanChunk * kForwardBlock);
   C* c = carver.take<C>(kScanChunk * kForwardBlock);
   load_decay_rates<S>(in, task, rates);
-  for (int64_t i = 0; i < states * kVectors; ++i) h[i] = Vec<C>{};
+  load_initial_states(scan, task, h);
 
   for (int64_t t0 = 0; t0 < in.shape.time; t0 += kScanChunk) {
     const int64_t left = in.shape.time - t0;
@@ -139,6 +171,7 @@ void scan_forward_task(const ScanForward<S>& scan, int64_t index, void* workspac
       store_forward_steps<false>(scan, task, t0, steps, of);
     }
   }
+  if (scan.final_state != nullptr) store_final_states(scan, task, h);
 }
 
 }  // namespace weft::cpu::WEFT_ISA

@@ -35,6 +35,20 @@ __device__ void store_steps(const ScanForward<S>& scan, int64_t b, int64_t t0, i
   });
 }
 
+// The state that enters a chunk; that of chunk 0 is written to `entering`, where the backward pass
+// looks for it.
+template <class S, class C = Compute<S>>
+__device__ C entering_state(const ScanForward<S>& scan, int64_t b, int64_t chunk, int64_t n,
+                            int64_t c) {
+  const ScanShape& shape = scan.in.shape;
+  C& entering = scan.entering[entering_index(shape, b, chunk, n, c)];
+  if (chunk == 0) {
+    const C* initial = scan.initial_state;
+    entering = initial == nullptr ? C(0) : initial[(b * shape.channels + c) * shape.states + n];
+  }
+  return entering;
+}
+
 // Grid (groups, Bz), kScanThreads threads. Bound by the exponentials and the shuffles of the sum
 // over states; states travel from chunk to chunk through `entering`.
 template <class S>
@@ -56,7 +70,7 @@ __global__ void forward_kernel(ScanForward<S> scan) {
       load_block(scan.in, b, t0, n0, shared.b, shared.c);
       __syncthreads();
       const C a = inside ? -exponential(scan.in.a_log[c * shape.states + n]) : C(0);
-      C h = inside && chunk > 0 ? scan.entering[entering_index(shape, b, chunk, n, c)] : C(0);
+      C h = inside ? entering_state(scan, b, chunk, n, c) : C(0);
       for (int t = 0; t < kScanChunk; ++t) {
         const int cell = t * kScanGroup + channel;
         if (shared.starts[t]) h = 0;
@@ -65,9 +79,10 @@ __global__ void forward_kernel(ScanForward<S> scan) {
         const C sum = sum_over_lanes(h * shared.c[t * kScanLanes + lane]);
         if (lane == 0) shared.y[cell] += sum;
       }
-      if (inside && chunk == 0) scan.entering[entering_index(shape, b, 0, n, c)] = 0;
       if (inside && chunk + 1 < chunks) {
         scan.entering[entering_index(shape, b, chunk + 1, n, c)] = h;
+      } else if (inside && scan.final_state != nullptr) {
+        scan.final_state[(b * shape.channels + c) * shape.states + n] = h;
       }
       __syncthreads();
     }
