@@ -107,6 +107,14 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
 }
 
+void MappedFile::release(std::span<const std::byte> part) const {
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGE_SIZE));
+  const auto first = (reinterpret_cast<uintptr_t>(part.data()) + page - 1) / page * page;
+  const auto last = reinterpret_cast<uintptr_t>(part.data() + part.size()) / page * page;
+  // Advice: where it is not taken, the pages stay.
+  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+}
+
 struct AtomicFile::Hash {
   XXH3_state_t* state = XXH3_createState();
 };
@@ -175,6 +183,38 @@ absl::Status AtomicFile::commit() {
     return run_failure(path_.string(), ": cannot be put in place: ", rename_reason);
   }
   return sync_folder(path_.has_parent_path() ? path_.parent_path() : fs::path("."));
+}
+
+absl::StatusOr<NewFolder> NewFolder::create(const fs::path& path) {
+  std::error_code error;
+  if (fs::exists(fs::symlink_status(path, error))) {
+    return bad_input(path.string(), ": exists; give the name of a new folder");
+  }
+  fs::path whole = path;
+  if (whole.filename().empty()) whole = whole.parent_path();  // a slash at the end
+  const fs::path temporary = fs::path(whole) += ".tmp";
+  fs::remove_all(temporary, error);
+  if (!fs::create_directories(temporary, error) || error) {
+    return bad_input(temporary.string(), ": cannot be made: ", error.message());
+  }
+  return NewFolder(std::move(whole), temporary);
+}
+
+NewFolder::~NewFolder() {
+  std::error_code error;
+  if (!temporary_.empty()) fs::remove_all(temporary_, error);
+}
+
+absl::Status NewFolder::commit() {
+  WEFT_RETURN_IF_ERROR(sync_folder(temporary_));
+  std::error_code error;
+  fs::rename(temporary_, path_, error);
+  if (error) {
+    return run_failure(path_.string(), ": cannot be put in place: ", error.message());
+  }
+  temporary_.clear();
+  const fs::path parent = path_.parent_path();
+  return sync_folder(parent.empty() ? fs::path(".") : parent);
 }
 
 absl::Status write_file(const fs::path& path, std::string_view text) {

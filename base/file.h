@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/status.h"
 
@@ -30,6 +31,8 @@ class MappedFile final {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const fs::path& path() const { return path_; }
+  // Gives back the memory behind a part of the mapping; reading it again reads the file again.
+  void release(std::span<const std::byte> part) const;
 
  private:
   MappedFile(fs::path path, const std::byte* data, size_t size)
@@ -64,6 +67,26 @@ class AtomicFile final {
   int descriptor_ = -1;
   int64_t size_ = 0;
   std::unique_ptr<Hash, void (*)(Hash*)> hash_;
+};
+
+// A folder that is there whole or not at all: files are written into `path`.tmp, which commit renames
+// to `path`. Without commit it is removed.
+class NewFolder final {
+ public:
+  // Bad input if `path` exists; what a killed process left in `path`.tmp is removed.
+  static absl::StatusOr<NewFolder> create(const fs::path& path);
+  NewFolder(NewFolder&& other) noexcept
+      : path_(std::move(other.path_)), temporary_(std::exchange(other.temporary_, {})) {}
+  NewFolder& operator=(NewFolder&&) = delete;
+  ~NewFolder();
+
+  const fs::path& temporary() const { return temporary_; }
+  absl::Status commit();
+
+ private:
+  NewFolder(fs::path path, fs::path temporary)
+      : path_(std::move(path)), temporary_(std::move(temporary)) {}
+  fs::path path_, temporary_;
 };
 
 // AtomicFile in one call.

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 
 #include "base/json.h"
 
@@ -146,19 +147,20 @@ absl::StatusOr<std::string_view> header_text(std::span<const std::byte> bytes) {
 }
 
 // The header of tensors that follow each other without gaps, padded.
-std::string make_header(const std::vector<NamedTensor>& tensors,
+std::string make_header(const std::vector<TensorSource>& tensors,
                         const std::map<std::string, std::string>& metadata) {
   std::set<std::string> names;
   std::vector<std::string> members;
   if (!metadata.empty())
     members.push_back(absl::StrCat("\"", kMetadata, "\":", Json(metadata).dump()));
   int64_t offset = 0;
-  for (const auto& [name, tensor] : tensors) {
+  for (const TensorSource& tensor : tensors) {
+    const std::string& name = tensor.name;
     WEFT_CHECK(name != kMetadata && names.insert(name).second, "tensor '", name, "' twice");
-    const int64_t end = offset + static_cast<int64_t>(tensor.nbytes());
+    const int64_t end = offset + tensor.bytes();
     members.push_back(absl::StrCat(Json(name).dump(), ":{\"dtype\":\"",
-                                   safetensors_dtype(tensor.scalar_type()), "\",\"shape\":[",
-                                   absl::StrJoin(tensor.sizes(), ","), "],\"data_offsets\":[",
+                                   safetensors_dtype(tensor.dtype), "\",\"shape\":[",
+                                   absl::StrJoin(tensor.shape, ","), "],\"data_offsets\":[",
                                    offset, ",", end, "]}"));
     offset = end;
   }
@@ -220,26 +222,58 @@ Tensor SafetensorsFile::read(const SafetensorsEntry& entry) const {
   return tensor;
 }
 
+Tensor SafetensorsFile::view(const SafetensorsEntry& entry) const {
+  const std::span<const std::byte> data = bytes(entry);
+  const auto address = reinterpret_cast<uintptr_t>(data.data());
+  if (data.empty() || address % c10::elementSize(entry.dtype) != 0) return read(entry);
+  return at::from_blob(const_cast<std::byte*>(data.data()), entry.shape, entry.dtype);
+}
+
+void SafetensorsFile::release(const SafetensorsEntry& entry) const { file_.release(bytes(entry)); }
+
+TensorSource TensorSource::of(NamedTensor named) {
+  const Tensor tensor = named.tensor;
+  return {std::move(named.name), tensor.scalar_type(), tensor.sizes().vec(),
+          [tensor] { return absl::StatusOr<Tensor>(tensor); }};
+}
+
+int64_t TensorSource::bytes() const {
+  int64_t n = static_cast<int64_t>(c10::elementSize(dtype));
+  for (const int64_t size : shape) n *= size;
+  return n;
+}
+
 absl::StatusOr<WrittenFile> write_safetensors(const fs::path& path,
-                                              std::vector<NamedTensor> tensors,
+                                              std::vector<TensorSource> tensors,
                                               const std::map<std::string, std::string>& metadata) {
-  std::sort(tensors.begin(), tensors.end(), [](const NamedTensor& a, const NamedTensor& b) {
-    return std::pair(dtype_rank(a.tensor.scalar_type()), a.name) <
-           std::pair(dtype_rank(b.tensor.scalar_type()), b.name);
+  std::sort(tensors.begin(), tensors.end(), [](const TensorSource& a, const TensorSource& b) {
+    return std::pair(dtype_rank(a.dtype), a.name) < std::pair(dtype_rank(b.dtype), b.name);
   });
   const std::string text = make_header(tensors, metadata);
   WEFT_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::create(path));
   const uint64_t header_bytes = text.size();
   WEFT_RETURN_IF_ERROR(file.write(std::as_bytes(std::span(&header_bytes, 1))));
   WEFT_RETURN_IF_ERROR(file.write(text));
-  for (const NamedTensor& named : tensors) {
-    const Tensor host = named.tensor.detach().cpu().contiguous();
+  for (const TensorSource& source : tensors) {
+    WEFT_ASSIGN_OR_RETURN(const Tensor tensor, source.read());
+    WEFT_CHECK(tensor.scalar_type() == source.dtype &&
+                   tensor.sizes() == at::IntArrayRef(source.shape),
+               "tensor '", source.name, "' is not what was announced");
+    const Tensor host = tensor.detach().cpu().contiguous();
     WEFT_RETURN_IF_ERROR(
         file.write({static_cast<const std::byte*>(host.const_data_ptr()), host.nbytes()}));
   }
   WrittenFile written{path.filename().string(), file.size(), file.checksum()};
   WEFT_RETURN_IF_ERROR(file.commit());
   return written;
+}
+
+absl::StatusOr<WrittenFile> write_safetensors(const fs::path& path,
+                                              const std::vector<NamedTensor>& tensors,
+                                              const std::map<std::string, std::string>& metadata) {
+  std::vector<TensorSource> sources;
+  for (const NamedTensor& tensor : tensors) sources.push_back(TensorSource::of(tensor));
+  return write_safetensors(path, std::move(sources), metadata);
 }
 
 }  // namespace weft

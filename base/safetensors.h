@@ -2,6 +2,7 @@
 // The safetensors format (spec/formats.md 5): a JSON header with name, dtype, shape and byte range of
 // each tensor, then their data. Reading trusts nothing: lengths, offsets, holes, overlaps, duplicate
 // names and deep JSON are refused with the file's name and the field.
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -33,6 +34,11 @@ class SafetensorsFile final {
   std::span<const std::byte> bytes(const SafetensorsEntry& entry) const;
   // A new CPU tensor with the entry's dtype and shape.
   Tensor read(const SafetensorsEntry& entry) const;
+  // The tensor inside the mapping: never to be written to, and gone with this file. A copy where the
+  // file has it at an address that its type cannot be read from.
+  Tensor view(const SafetensorsEntry& entry) const;
+  // Gives back the memory that reading the tensor has taken.
+  void release(const SafetensorsEntry& entry) const;
 
  private:
   explicit SafetensorsFile(MappedFile file) : file_(std::move(file)) {}
@@ -49,6 +55,17 @@ struct NamedTensor {
   Tensor tensor;
 };
 
+// A tensor that is made when it is written, so that a file larger than memory can be.
+struct TensorSource {
+  std::string name;
+  at::ScalarType dtype;
+  std::vector<int64_t> shape;
+  std::function<absl::StatusOr<Tensor>()> read;  // of that dtype and shape, on any device
+
+  static TensorSource of(NamedTensor tensor);
+  int64_t bytes() const;
+};
+
 // Writes `tensors` (any device; copied to the host one at a time) as one file, in the order of the
 // reference writer (descending alignment of the dtype, then name), atomically. Returns size and
 // checksum. `metadata` is written as it is; pass {{"format", "pt"}} for Hugging Face's loaders.
@@ -57,7 +74,11 @@ struct WrittenFile {
   int64_t size;
   uint64_t checksum;
 };
-absl::StatusOr<WrittenFile> write_safetensors(const fs::path& path, std::vector<NamedTensor> tensors,
+absl::StatusOr<WrittenFile> write_safetensors(const fs::path& path,
+                                              std::vector<TensorSource> tensors,
+                                              const std::map<std::string, std::string>& metadata);
+absl::StatusOr<WrittenFile> write_safetensors(const fs::path& path,
+                                              const std::vector<NamedTensor>& tensors,
                                               const std::map<std::string, std::string>& metadata);
 
 // "F32", "BF16", ...; null for a type that weft does not write.

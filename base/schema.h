@@ -76,6 +76,11 @@ struct AutoWord {
 struct AllWord {
   static constexpr const char* kText = "all";
 };
+struct NoneWord {
+  static constexpr const char* kText = "none";
+};
+template <class T>
+using OrNone = OrWord<T, NoneWord>;
 template <class T>
 using Auto = OrWord<T, AutoWord>;
 template <class T>

@@ -33,5 +33,9 @@ void add_explain(CLI::App& app, Context& context);
 void add_generate(CLI::App& app, Context& context);
 void add_eval(CLI::App& app, Context& context);
 void add_info(CLI::App& app, Context& context);
+void add_logits(CLI::App& app, Context& context);
+void add_grads(CLI::App& app, Context& context);
+void add_import(CLI::App& app, Context& context);
+void add_export(CLI::App& app, Context& context);
 
 }  // namespace weft

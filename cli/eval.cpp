@@ -36,7 +36,7 @@ absl::StatusOr<int> run(const EvalArguments& arguments) {
   WEFT_ASSIGN_OR_RETURN(
       const LoadedModel loaded,
       load_model(arguments.model.checkpoint, arguments.model.device, arguments.model.compute, log));
-  const int64_t length = arguments.sequence_length.value_or(loaded.sequence_length());
+  const int64_t length = arguments.sequence_length.value_or(loaded.sequence_length);
   if (arguments.context >= length) {
     return bad_input("--context: is ", arguments.context, ", must be below the sequence length (",
                      length, ")");

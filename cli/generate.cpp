@@ -6,22 +6,86 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include <CLI/CLI.hpp>
 
 #include "cli/commands.h"
 #include "cli/model_options.h"
 #include "trainer/load_model.h"
+#include "trainer/prompts.h"
+#include "trainer/stop_strings.h"
 
 namespace weft {
 namespace {
 
 struct GenerateArguments {
   ModelOptions model;
-  std::string prompt;
+  std::string prompt, ids, prompts;
   int64_t max_tokens = 256;
+  std::optional<int64_t> window;
+  int64_t batch = 8;
   uint64_t seed = 1;
   bool past_end = false;
+  std::optional<int64_t> end_id;
+  std::vector<std::string> stop;
   SamplingConfig sampling{.temperature = 0.8};
+};
+
+void print(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+absl::StatusOr<std::vector<Prompt>> prompts_of(const GenerateArguments& arguments,
+                                               const LoadedModel& model) {
+  if (!arguments.prompts.empty()) return read_prompts(model, arguments.prompts);
+  if (!arguments.ids.empty()) return id_prompts(model, arguments.ids);
+  WEFT_ASSIGN_OR_RETURN(Prompt prompt, text_prompt(model, arguments.prompt));
+  return std::vector<Prompt>{std::move(prompt)};
+}
+
+int64_t end_token(const GenerateArguments& arguments, const LoadedModel& model) {
+  if (arguments.past_end) return -1;
+  if (arguments.end_id.has_value()) return *arguments.end_id;
+  return model.tokenizer.has_value() ? model.tokenizer->end_of_document() : -1;
+}
+
+// Prints tokens as they come (one prompt), or a line of JSON a prompt once all are done.
+class Output {
+ public:
+  Output(const LoadedModel& model, const std::vector<Prompt>& prompts,
+         const GenerateArguments& arguments)
+      : model_(model),
+        prompts_(prompts),
+        streams_(prompts.size() == 1 && arguments.prompts.empty()),
+        stops_(prompts.size(), StopStrings(arguments.stop)),
+        texts_(prompts.size()) {
+    if (streams_) print(prompts[0].text);
+  }
+
+  bool add(size_t index, int64_t token) {
+    std::string shown = absl::StrCat(token, " ");
+    if (model_.tokenizer.has_value()) shown = stops_[index].push(decode(model_, {token}));
+    texts_[index] += shown;
+    if (streams_) print(shown);
+    return !stops_[index].stopped() && std::ferror(stdout) == 0;
+  }
+
+  void finish(const std::vector<std::vector<int64_t>>& answers) {
+    for (size_t i = 0; i < prompts_.size(); ++i) {
+      const std::string rest = stops_[i].finish();
+      texts_[i] += rest;
+      print(streams_ ? rest + "\n"
+                     : answer_line(model_, prompts_[i], answers[i], texts_[i]) + "\n");
+    }
+  }
+
+ private:
+  const LoadedModel& model_;
+  const std::vector<Prompt>& prompts_;
+  bool streams_;
+  std::vector<StopStrings> stops_;
+  std::vector<std::string> texts_;
 };
 
 absl::StatusOr<int> run(const GenerateArguments& arguments) {
@@ -29,28 +93,50 @@ absl::StatusOr<int> run(const GenerateArguments& arguments) {
   WEFT_ASSIGN_OR_RETURN(
       const LoadedModel loaded,
       load_model(arguments.model.checkpoint, arguments.model.device, arguments.model.compute, log));
-  // The end of a document is what every document starts with.
-  std::vector<int64_t> prompt = {loaded.tokenizer.end_of_document()};
-  for (const int32_t id : loaded.tokenizer.encode(arguments.prompt)) prompt.push_back(id);
-  std::fputs(arguments.prompt.c_str(), stdout);
-  generate(*loaded.model, prompt,
-           {.sampling = arguments.sampling,
-            .seed = arguments.seed,
-            .max_tokens = arguments.max_tokens,
-            .window = loaded.sequence_length(),
-            .end_token = arguments.past_end ? -1 : loaded.tokenizer.end_of_document(),
-            .device = loaded.runtime.types.device,
-            .on_token = [&](int64_t token) {
-              if (token < loaded.tokenizer.vocab_size()) {
-                const int32_t id = static_cast<int32_t>(token);
-                const std::string text = loaded.tokenizer.decode({&id, 1});
-                std::fwrite(text.data(), 1, text.size(), stdout);
-                std::fflush(stdout);
-              }
-              return std::ferror(stdout) == 0;
-            }});
-  std::fputs("\n", stdout);
+  WEFT_ASSIGN_OR_RETURN(const std::vector<Prompt> prompts, prompts_of(arguments, loaded));
+  if (!arguments.stop.empty() && !loaded.tokenizer.has_value()) {
+    return loaded.need_tokenizer().status();
+  }
+  const int64_t rows = loaded.model->config().learned_positions;
+  const int64_t window = arguments.window.value_or(loaded.sequence_length);
+  if (rows > 0 && window > rows) {
+    return bad_input("--window: is ", window, ", the model has positions for ", rows);
+  }
+  std::vector<std::vector<int64_t>> tokens;
+  for (const Prompt& prompt : prompts) tokens.push_back(prompt.tokens);
+  Output output(loaded, prompts, arguments);
+  output.finish(generate(
+      *loaded.model, tokens,
+      {.sampling = arguments.sampling,
+       .seed = arguments.seed,
+       .max_tokens = arguments.max_tokens,
+       .window = window,
+       .end_token = end_token(arguments, loaded),
+       .batch = arguments.batch,
+       .device = loaded.runtime.types.device,
+       .on_token = [&](size_t index, int64_t token) { return output.add(index, token); }}));
   return 0;
+}
+
+void add_sampling_options(CLI::App& command, SamplingConfig& sampling) {
+  command
+      .add_option("--temperature", sampling.temperature,
+                  "0: always the most likely token; default 0.8")
+      ->check(CLI::Range(0.0, 100.0));
+  command.add_option("--top-k", sampling.top_k, "of the k most likely tokens only; 0: all")
+      ->check(CLI::NonNegativeNumber);
+  command
+      .add_option("--top-p", sampling.top_p,
+                  "of the fewest most likely tokens with this probability together; default 1")
+      ->check(CLI::Range(1e-9, 1.0));
+  command
+      .add_option("--min-p", sampling.min_p,
+                  "of tokens at least this times as likely as the most likely one; default 0")
+      ->check(CLI::Range(0.0, 1.0));
+  command
+      .add_option("--repetition-penalty", sampling.repetition_penalty,
+                  "over 1: makes tokens that are there already less likely; default 1")
+      ->check(CLI::Range(0.01, 100.0));
 }
 
 }  // namespace
@@ -59,24 +145,37 @@ void add_generate(CLI::App& app, Context& context) {
   auto arguments = std::make_shared<GenerateArguments>();
   CLI::App* command = app.add_subcommand("generate", "text from a checkpoint");
   add_model_options(*command, arguments->model);
-  command->add_option("--prompt", arguments->prompt, "text to go on from; default: a new document");
+  auto* prompt = command->add_option("--prompt", arguments->prompt,
+                                     "text to go on from; default: a new document");
+  auto* ids = command->add_option(
+      "--ids", arguments->ids,
+      "token ids to go on from: 5,17,3, or a JSON file with a list of lists of them");
+  command
+      ->add_option("--prompts", arguments->prompts,
+                   "JSONL file, a line a prompt: {\"prompt\": \"text\"} or {\"ids\": [5, 17]}; "
+                   "answers are JSONL too")
+      ->excludes(prompt)
+      ->excludes(ids);
+  ids->excludes(prompt);
   command->add_option("--max-tokens", arguments->max_tokens, "how many tokens at most; default 256")
       ->check(CLI::NonNegativeNumber);
-  command
-      ->add_option("--temperature", arguments->sampling.temperature,
-                   "0: always the most likely token; default 0.8")
-      ->check(CLI::Range(0.0, 100.0));
-  command
-      ->add_option("--top-k", arguments->sampling.top_k, "of the k most likely tokens only; 0: all")
-      ->check(CLI::NonNegativeNumber);
-  command
-      ->add_option("--top-p", arguments->sampling.top_p,
-                   "of the fewest most likely tokens with this probability together; default 1")
-      ->check(CLI::Range(1e-9, 1.0));
-  command->add_option("--seed", arguments->seed, "the same seed gives the same text; default 1");
+  add_sampling_options(*command, arguments->sampling);
+  command->add_option("--stop", arguments->stop, "end before this text; repeatable")
+      ->take_all()
+      ->expected(1);
+  command->add_option("--end-id", arguments->end_id,
+                      "end at this token; default: the tokenizer's end of a document");
   command->add_flag("--past-end", arguments->past_end, "go on after the end of a document");
+  command
+      ->add_option("--window", arguments->window,
+                   "tokens that the model sees at most; default: what it was trained on")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
+  command->add_option("--batch", arguments->batch, "prompts at once; default 8")
+      ->check(CLI::Range(int64_t{1}, int64_t{4096}));
+  command->add_option("--seed", arguments->seed, "the same seed gives the same text; default 1");
   command->footer(
-      "example: weft generate runs/quickstart --prompt 'HAMLET.' --max-tokens 400 --seed 7");
+      "example: weft generate runs/quickstart --prompt 'HAMLET.' --max-tokens 400 --seed 7\n"
+      "         weft generate SmolLM-135M --ids 504,2365 --temperature 0");
   command->callback(
       [arguments, &context] { context.run = [arguments] { return run(*arguments); }; });
 }

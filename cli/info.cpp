@@ -1,5 +1,6 @@
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <CLI/CLI.hpp>
@@ -12,10 +13,17 @@ namespace {
 
 struct InfoOptions {
   std::string path;
+  std::optional<int64_t> context;
 };
 
 absl::StatusOr<int> run(const InfoOptions& options) {
   Log log(Log::Echo::kYes);
+  if (options.context.has_value()) {
+    WEFT_ASSIGN_OR_RETURN(const std::string state,
+                          describe_state(options.path, *options.context, log));
+    std::fputs(state.c_str(), stdout);
+    return 0;
+  }
   WEFT_ASSIGN_OR_RETURN(const std::string text, describe_run(options.path, log));
   std::fputs(text.c_str(), stdout);
   return 0;
@@ -27,9 +35,15 @@ void add_info(CLI::App& app, Context& context) {
   auto options = std::make_shared<InfoOptions>();
   CLI::App* command =
       app.add_subcommand("info", "what is in a checkpoint or run: state, files, model, figures");
-  command->add_option("path", options->path, "a checkpoint's folder, or a run directory")
+  command
+      ->add_option("path", options->path,
+                   "a checkpoint's folder, a run directory, a Hugging Face folder or a recipe")
       ->required();
-  command->footer("example: weft info runs/quickstart");
+  command
+      ->add_option("--context", options->context,
+                   "print only what decoding keeps of a sequence of this many tokens")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
+  command->footer("example: weft info runs/quickstart\n         weft info configs/models/jamba-v0.1.yaml --context 262144");
   command->callback([options, &context] { context.run = [options] { return run(*options); }; });
 }
 

@@ -49,6 +49,10 @@ int run_command(int argc, char** argv) {
   add_generate(app, context);
   add_eval(app, context);
   add_info(app, context);
+  add_import(app, context);
+  add_export(app, context);
+  add_logits(app, context);
+  add_grads(app, context);
 
   if (argc > 1 && argv[1][0] != '-') {
     const std::string problem = unknown_command(app, argv[1]);

@@ -3,8 +3,11 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/pow.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/tensor.h>
+
+#include "base/check.h"
+#include "models/norm.h"
 
 namespace weft {
 namespace {
@@ -26,46 +29,48 @@ Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v) {  // [Bz, T, H
       .transpose(1, 2);
 }
 
+// The last q.size(1) of the k.size(1) tokens attend; each sees the tokens up to itself, but none
+// that is `window` or more before it (0: all). [Bz, T, H, e].
+Tensor attend_at_end(const Tensor& q, const Tensor& k, const Tensor& v, int64_t window) {
+  const int64_t queries = q.size(1), keys = k.size(1);
+  const at::TensorOptions options = at::TensorOptions(at::kLong).device(q.device());
+  const Tensor distance = at::arange(keys - queries, keys, options).unsqueeze(1) -
+                          at::arange(keys, options);  // [queries, keys]
+  Tensor seen = distance.ge(0);
+  if (window > 0) seen = seen.logical_and(distance.lt(window));
+  return at::scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2),
+                                          seen)
+      .transpose(1, 2);
+}
+
+// Attention of the last T tokens in blocks, so that masks stay small and a window bounds the cost.
+// q [Bz, T, H, e], k and v [Bz, S, H, e] with S >= T.
+Tensor attend_in_blocks(const Tensor& q, const Tensor& k, const Tensor& v, int64_t window) {
+  constexpr int64_t kBlock = 1024;
+  const int64_t block = window > 0 ? std::min(window, kBlock) : kBlock;
+  const int64_t before = k.size(1) - q.size(1);
+  std::vector<Tensor> parts;
+  for (int64_t begin = 0; begin < q.size(1); begin += block) {
+    const int64_t count = std::min(block, q.size(1) - begin);
+    const int64_t end = before + begin + count;  // of the keys
+    const int64_t first = window > 0 ? std::max<int64_t>(0, before + begin - window + 1) : 0;
+    parts.push_back(attend_at_end(q.narrow(1, begin, count), k.narrow(1, first, end - first),
+                                  v.narrow(1, first, end - first), window));
+  }
+  return at::cat(parts, 1);
+}
+
+Tensor attend_document(const Tensor& q, const Tensor& k, const Tensor& v, int64_t window) {
+  return window > 0 && q.size(1) > window ? attend_in_blocks(q, k, v, window) : attend(q, k, v);
+}
+
 }  // namespace
 
-void Attention::declare(const ModelConfig& model, const AttentionConfig& config,
-                        const std::string& prefix, ParameterTable& table) {
-  const int64_t d = model.hidden_size;
-  const int64_t query = config.num_heads * config.head_dim;
-  const int64_t key = config.num_kv_heads * config.head_dim;
-  declare_linear(model, Projection::kInto, prefix + ".q", {query, d, config.bias}, table);
-  declare_linear(model, Projection::kInto, prefix + ".k", {key, d, config.bias}, table);
-  declare_linear(model, Projection::kInto, prefix + ".v", {key, d, config.bias}, table);
-  declare_linear(model, Projection::kBack, prefix + ".o", {d, query, config.bias}, table);
-}
-
-Attention::Attention(const AttentionConfig& config, const ParameterStore& store,
-                     const std::string& prefix)
-    : config_(config),
-      q_(store, prefix + ".q"),
-      k_(store, prefix + ".k"),
-      v_(store, prefix + ".v"),
-      o_(store, prefix + ".o") {}
-
-Tensor Attention::forward(const Tensor& x, const Documents& documents) const {
-  const int64_t rows = x.size(0), length = x.size(1), e = config_.head_dim;
-  const std::vector<Tensor> qkv = joint_linear(x, {&q_, &k_, &v_});
-  Tensor q = qkv[0].reshape({rows, length, config_.num_heads, e});
-  Tensor k = qkv[1].reshape({rows, length, config_.num_kv_heads, e});
-  const Tensor v = qkv[2].reshape({rows, length, config_.num_kv_heads, e});
-  if (config_.rope.type != RopeType::kNone) {
-    q = apply_rope(q, documents.positions, config_.rope);
-    k = apply_rope(k, documents.positions, config_.rope);
-  }
-  const Tensor y = causal_attention(q, k, v, documents);
-  return o_(y.reshape({rows, length, config_.num_heads * e}));
-}
-
 Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v,
-                        const Documents& documents) {
+                        const Documents& documents, int64_t window) {
   const Tensor all_k = repeat_heads(k, q.size(2));
   const Tensor all_v = repeat_heads(v, q.size(2));
-  if (documents.one_per_row() || q.numel() == 0) return attend(q, all_k, all_v);
+  if (documents.one_per_row() || q.numel() == 0) return attend_document(q, all_k, all_v, window);
   std::vector<int64_t> lengths;
   lengths.reserve(documents.segments.size());
   for (const Segment& segment : documents.segments) lengths.push_back(segment.end - segment.begin);
@@ -75,22 +80,140 @@ Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v,
   const std::vector<Tensor> qs = pieces(q), ks = pieces(all_k), vs = pieces(all_v);
   std::vector<Tensor> ys;
   ys.reserve(lengths.size());
-  for (size_t i = 0; i < lengths.size(); ++i) ys.push_back(attend(qs[i], ks[i], vs[i]));
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    ys.push_back(attend_document(qs[i], ks[i], vs[i], window));
+  }
   return at::cat(ys, 1).reshape(q.sizes());
 }
 
-Tensor apply_rope(const Tensor& x, const Tensor& positions, const RopeConfig& config) {
-  const int64_t e = x.size(-1);
-  const auto type = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  const Tensor exponent =
-      at::arange(0, e, 2, at::TensorOptions(type).device(x.device())) / static_cast<double>(e);
-  const Tensor frequency = at::pow(config.theta, exponent).reciprocal();  // [e/2]
-  const Tensor angle =
-      positions.to(type).unsqueeze(-1).mul(frequency).unsqueeze(2);  // [Bz,T,1,e/2]
-  const Tensor cos = angle.cos().to(x.scalar_type());
-  const Tensor sin = angle.sin().to(x.scalar_type());
-  const std::vector<Tensor> halves = x.split(e / 2, -1);
-  return at::cat({halves[0] * cos - halves[1] * sin, halves[1] * cos + halves[0] * sin}, -1);
+void Attention::declare(const ModelConfig& model, const AttentionConfig& config,
+                        const std::string& prefix, ParameterTable& table) {
+  const int64_t d = model.hidden_size;
+  const int64_t query = config.num_heads * config.head_dim;
+  const int64_t key = config.num_kv_heads * config.head_dim;
+  declare_linear(model, Projection::kInto, prefix + ".q", {query, d, config.bias}, table);
+  declare_linear(model, Projection::kInto, prefix + ".k", {key, d, config.bias}, table);
+  declare_linear(model, Projection::kInto, prefix + ".v", {key, d, config.bias}, table);
+  if (config.qk_norm) {
+    table.add(norm_weight(prefix + ".q_norm.weight", config.head_dim));
+    table.add(norm_weight(prefix + ".k_norm.weight", config.head_dim));
+  }
+  declare_linear(model, Projection::kBack, prefix + ".o", {d, query, config.bias}, table);
+}
+
+Attention::Attention(const AttentionConfig& config, double norm_eps, const ParameterStore& store,
+                     const std::string& prefix)
+    : config_(config),
+      norm_eps_(norm_eps),
+      q_(store, prefix + ".q"),
+      k_(store, prefix + ".k"),
+      v_(store, prefix + ".v"),
+      o_(store, prefix + ".o") {
+  if (!config.qk_norm) return;
+  q_norm_ = store.compute(prefix + ".q_norm.weight");
+  k_norm_ = store.compute(prefix + ".k_norm.weight");
+}
+
+Attention::Heads Attention::project(const Tensor& x) const {
+  const int64_t rows = x.size(0), length = x.size(1), e = config_.head_dim;
+  const std::vector<Tensor> qkv = joint_linear(x, {&q_, &k_, &v_});
+  Heads heads{qkv[0].reshape({rows, length, config_.num_heads, e}),
+              qkv[1].reshape({rows, length, config_.num_kv_heads, e}),
+              qkv[2].reshape({rows, length, config_.num_kv_heads, e})};
+  if (config_.qk_norm) {
+    heads.q = rms_norm(heads.q, q_norm_, norm_eps_);
+    heads.k = rms_norm(heads.k, k_norm_, norm_eps_);
+  }
+  return heads;
+}
+
+Tensor Attention::forward(const Tensor& x, const ForwardPass& pass) const {
+  Heads heads = project(x);
+  if (config_.rope.type != RopeType::kNone) {
+    const Rotation& rotate =
+        pass.rotations.get(config_.rope, config_.head_dim, heads.q.scalar_type());
+    heads.q = rotate(heads.q);
+    heads.k = rotate(heads.k);
+  }
+  const Tensor y =
+      causal_attention(heads.q, heads.k, heads.v, pass.documents, config_.sliding_window);
+  return o_(y.reshape({x.size(0), x.size(1), config_.num_heads * config_.head_dim}));
+}
+
+Tensor Attention::extend(const Tensor& x, NewTokens& tokens, AttentionState& state) const {
+  Heads heads = project(x);
+  if (config_.rope.type != RopeType::kNone) {
+    const Rotation& rotate =
+        tokens.rotations.get(config_.rope, config_.head_dim, heads.q.scalar_type());
+    heads.q = rotate(heads.q);
+    if (config_.rope.type != RopeType::kDynamic) heads.k = rotate(heads.k);
+  }
+  const Tensor y = tokens.count == 1 ? one_token(heads, tokens, state)
+                                     : many_tokens(heads, tokens, state);
+  return o_(y.reshape({x.size(0), x.size(1), config_.num_heads * config_.head_dim}));
+}
+
+// k [Bz, KV, S, e], the first S tokens of each row: rotated now where that waits for the length.
+Tensor Attention::rotate_cached(const Tensor& k, const NewTokens& tokens) const {
+  if (config_.rope.type != RopeType::kDynamic) return k;
+  const std::vector<int64_t> shape = {k.size(0), k.size(2)};
+  std::vector<int64_t> lengths = tokens.lengths;
+  for (int64_t& length : lengths) length += tokens.count;
+  Rotations rotations(at::arange(k.size(2), at::TensorOptions(at::kLong).device(k.device())).expand(shape),
+                      at::tensor(lengths, at::kLong).unsqueeze(1).expand(shape));
+  return rotations.get(config_.rope, config_.head_dim, k.scalar_type())(k.transpose(1, 2))
+      .transpose(1, 2);
+}
+
+Tensor Attention::one_token(const Heads& heads, const NewTokens& tokens,
+                            AttentionState& state) const {
+  const int64_t rows = heads.q.size(0), kv = config_.num_kv_heads, slots = state.k.size(2);
+  int64_t most = 0;  // slots in use
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t slot = tokens.lengths[row] % slots;
+    state.k.select(0, row).select(1, slot).copy_(heads.k.select(0, row).select(0, 0));
+    state.v.select(0, row).select(1, slot).copy_(heads.v.select(0, row).select(0, 0));
+    most = std::max(most, std::min(tokens.lengths[row] + 1, slots));
+  }
+  Tensor seen;
+  if (!tokens.same_lengths()) {
+    const at::Device device = heads.q.device();
+    const Tensor lengths = at::tensor(tokens.lengths, at::kLong).to(device) + 1;
+    seen = at::arange(most, at::TensorOptions(at::kLong).device(device))
+               .lt(lengths.unsqueeze(1))
+               .reshape({rows, 1, 1, most});
+  }
+  // The query heads of one key/value head become queries beside each other; none is before another.
+  const Tensor q = heads.q.reshape({rows, kv, config_.num_heads / kv, config_.head_dim});
+  return at::scaled_dot_product_attention(q, rotate_cached(state.k.narrow(2, 0, most), tokens),
+                                          state.v.narrow(2, 0, most), seen);
+}
+
+Tensor Attention::many_tokens(const Heads& heads, const NewTokens& tokens,
+                              AttentionState& state) const {
+  WEFT_CHECK(tokens.same_lengths(), "several tokens at once need rows of equal lengths");
+  if (heads.q.numel() == 0) return heads.q;
+  const int64_t before = tokens.lengths[0], slots = state.k.size(2);
+  const int64_t kept = std::min(before, slots);
+  const at::TensorOptions options = at::TensorOptions(at::kLong).device(heads.q.device());
+  const auto slots_from = [&](int64_t first, int64_t count) {
+    return at::arange(first, first + count, options).remainder(slots);
+  };
+  const Tensor old_slots = slots_from(before - kept, kept);
+  const auto joined = [&](const Tensor& cached, const Tensor& fresh) {  // [Bz, KV, S, e]
+    return at::cat({cached.index_select(2, old_slots), fresh.transpose(1, 2)}, 2);
+  };
+  const auto heads_last = [&](const Tensor& x) {  // [Bz, S, H, e]
+    return repeat_heads(x.transpose(1, 2), config_.num_heads);
+  };
+  const Tensor k = joined(state.k, heads.k), v = joined(state.v, heads.v);
+  const int64_t stored = std::min(tokens.count, slots);
+  const Tensor new_slots = slots_from(before + tokens.count - stored, stored);
+  state.k.index_copy_(2, new_slots, k.narrow(2, k.size(2) - stored, stored));
+  state.v.index_copy_(2, new_slots, v.narrow(2, v.size(2) - stored, stored));
+  const Tensor all_k = heads_last(rotate_cached(k, tokens)), all_v = heads_last(v);
+  return kept == 0 ? attend_document(heads.q, all_k, all_v, config_.sliding_window)
+                   : attend_in_blocks(heads.q, all_k, all_v, config_.sliding_window);
 }
 
 }  // namespace weft

@@ -1,36 +1,50 @@
 #pragma once
 // Grouped-query causal attention over packed documents (spec/models.md 6; arXiv:2305.13245), with
-// or without rotary positions (arXiv:2104.09864; spec/models.md 5).
+// or without rotary positions, norms of q and k, and a sliding window.
 #include <string>
 
 #include "base/tensor.h"
 #include "models/config.h"
+#include "models/decoding_state.h"
 #include "models/documents.h"
+#include "models/forward_pass.h"
 #include "models/linear.h"
 
 namespace weft {
 
 class Attention final {
  public:
-  // The rows "<prefix>.{q,k,v,o}.{weight,bias}".
+  // The rows "<prefix>.{q,k,v,o}.{weight,bias}" and, with qk_norm, "<prefix>.{q,k}_norm.weight".
   static void declare(const ModelConfig& model, const AttentionConfig& config,
                       const std::string& prefix, ParameterTable& table);
-  Attention(const AttentionConfig& config, const ParameterStore& store, const std::string& prefix);
+  Attention(const AttentionConfig& config, double norm_eps, const ParameterStore& store,
+            const std::string& prefix);
 
   // x [Bz, T, d] -> [Bz, T, d]; a token sees the tokens up to itself of its own document.
-  Tensor forward(const Tensor& x, const Documents& documents) const;
+  Tensor forward(const Tensor& x, const ForwardPass& pass) const;
+  // The same for the next T tokens of rows that go on from `state`, which gets their keys and
+  // values. No gradients. REQUIRES: T = 1, or rows of equal lengths; room in `state`.
+  Tensor extend(const Tensor& x, NewTokens& tokens, AttentionState& state) const;
 
  private:
+  struct Heads {
+    Tensor q, k, v;  // [Bz, T, H, e], [Bz, T, KV, e] twice
+  };
+  Heads project(const Tensor& x) const;
+  Tensor one_token(const Heads& heads, const NewTokens& tokens, AttentionState& state) const;
+  Tensor many_tokens(const Heads& heads, const NewTokens& tokens, AttentionState& state) const;
+  Tensor rotate_cached(const Tensor& k, const NewTokens& tokens) const;
+
   AttentionConfig config_;
+  double norm_eps_;
   Linear q_, k_, v_, o_;
+  Tensor q_norm_, k_norm_;  // [e]
 };
 
-// softmax(q k^T / sqrt(e)) v, causal inside each document. q [Bz, T, H, e], k and v [Bz, T, KV, e]
-// -> [Bz, T, H, e]. Cost follows the documents' lengths, not the row's.
+// softmax(q k^T / sqrt(e)) v, causal inside each document; with `window` > 0 a token sees only the
+// last `window` tokens, itself among them. q [Bz, T, H, e], k and v [Bz, T, KV, e] -> [Bz, T, H, e].
+// Cost follows the documents' (and the window's) lengths, not the row's.
 Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v,
-                        const Documents& documents);
-
-// Rotates x [Bz, T, H, e] by the angles of positions [Bz, T]; channel j is paired with j + e/2.
-Tensor apply_rope(const Tensor& x, const Tensor& positions, const RopeConfig& config);
+                        const Documents& documents, int64_t window = 0);
 
 }  // namespace weft

@@ -6,10 +6,11 @@
 #include "base/tensor.h"
 #include "models/attention.h"
 #include "models/config.h"
-#include "models/documents.h"
 #include "models/mamba.h"
+#include "models/mamba2.h"
 #include "models/mlp.h"
 #include "models/moe.h"
+#include "models/norm.h"
 
 namespace weft {
 
@@ -19,20 +20,22 @@ class Block final {
   static void declare(const ModelConfig& model, int64_t index, ParameterTable& table);
   Block(const ModelConfig& model, int64_t index, const ParameterStore& store);
 
-  // x [Bz, T, d] -> [Bz, T, d].
-  Tensor forward(const Tensor& x, const Documents& documents, RouterStats* stats) const;
+  // x [Bz, T, d] -> [Bz, T, d], in x's type; what norms hand on is in the compute type.
+  Tensor forward(const Tensor& x, const ForwardPass& pass) const;
+  // The same for the next T tokens of rows that go on from `state`, the layer's. No gradients.
+  Tensor extend(const Tensor& x, NewTokens& tokens, LayerState& state) const;
 
  private:
-  using Mixer = std::variant<Attention, Mamba>;
+  using Mixer = std::variant<Attention, Mamba, Mamba2>;
   using FeedForward = std::variant<std::monostate, Mlp, Moe>;
   static Mixer make_mixer(const ModelConfig& model, const LayerConfig& layer,
                           const ParameterStore& store, const std::string& prefix);
   static FeedForward make_feed_forward(const LayerConfig& layer, const ParameterStore& store,
                                        const std::string& prefix);
+  Tensor add_feed_forward(const Tensor& x, RouterStats* stats) const;
 
-  double norm_eps_;
-  Tensor mixer_norm_;         // [d]
-  Tensor feed_forward_norm_;  // [d], undefined without a feed-forward part
+  at::ScalarType compute_type_;
+  Norm mixer_norm_, feed_forward_norm_;  // the second unset without a feed-forward part
   Mixer mixer_;
   FeedForward feed_forward_;
 };

@@ -1,60 +1,124 @@
 #include "models/causal_lm.h"
 
+#include <algorithm>
+
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/embedding.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
+#include "base/check.h"
 #include "models/head.h"
-#include "models/norm.h"
 
 namespace weft {
 namespace {
 
 constexpr char kEmbedding[] = "embedding.weight";
-constexpr char kFinalNorm[] = "final_norm.weight";
+constexpr char kPositions[] = "position_embedding.weight";
+constexpr char kFinalNorm[] = "final_norm";
 constexpr char kHead[] = "head.weight";
+
+bool has_dynamic_rope(const ModelConfig& config) {
+  return std::any_of(config.layers.begin(), config.layers.end(), [](const LayerConfig& layer) {
+    const auto* attention = std::get_if<AttentionConfig>(&layer.mixer);
+    return attention != nullptr && attention->rope.type == RopeType::kDynamic;
+  });
+}
+
+// Of the balance loss that pools layers: they all have the same.
+double pooled_coefficient(const ModelConfig& config) {
+  for (const LayerConfig& layer : config.layers) {
+    const auto* moe = std::get_if<MoeConfig>(&layer.feed_forward);
+    if (moe != nullptr && moe->aux_form == AuxForm::kHf) return moe->aux_coef;
+  }
+  return 0;
+}
 
 }  // namespace
 
 ParameterTable parameter_table(const ModelConfig& config) {
   ParameterTable table;
-  const Initializer normal{.kind = Initializer::Kind::kNormal, .a = config.init.std};
+  const Initializer init = initial_embedding(config);
   // The lookup's gradient sums many tokens into one row, so it is kept in the master's type.
   table.add({.name = kEmbedding,
              .shape = {config.vocab_size, config.hidden_size},
              .sharding = {0, MeshAxis::kTensor},
-             .init = normal,
+             .init = init,
              .compute = ComputeType::kMaster});
+  if (config.learned_positions > 0) {
+    table.add({.name = kPositions,
+               .shape = {config.learned_positions, config.hidden_size},
+               .sharding = {},
+               .init = init,
+               .compute = ComputeType::kMaster});
+  }
   for (size_t i = 0; i < config.layers.size(); ++i) {
     Block::declare(config, static_cast<int64_t>(i), table);
   }
-  table.add(norm_weight(kFinalNorm, config.hidden_size));
+  Norm::declare(config.norm, kFinalNorm, config.hidden_size, table);
   if (!config.tie_embeddings) {
     table.add({.name = kHead,
                .shape = {config.vocab_size, config.hidden_size},
                .sharding = {0, MeshAxis::kTensor},
-               .init = normal});
+               .init = initial_linear(config, Projection::kInto, config.hidden_size)});
   }
   return table;
 }
 
 CausalLM::CausalLM(const ModelConfig& config, const ParameterStore& store)
     : config_(config),
-      compute_type_(store.types().compute),
+      types_(store.types()),
       embedding_(store.compute(kEmbedding)),
-      final_norm_(store.compute(kFinalNorm)),
+      final_norm_(config.norm, store, kFinalNorm),
       head_(config.tie_embeddings ? embedding_ : store.compute(kHead)) {
+  if (config.learned_positions > 0) position_embedding_ = store.compute(kPositions);
   blocks_.reserve(config.layers.size());
   for (size_t i = 0; i < config.layers.size(); ++i) {
     blocks_.emplace_back(config, static_cast<int64_t>(i), store);
   }
 }
 
+Tensor CausalLM::embed(const Tensor& tokens, const Tensor& positions) const {
+  Tensor x = at::embedding(embedding_, tokens, config_.padding_id);
+  if (position_embedding_.defined()) x = x + at::embedding(position_embedding_, positions);
+  return config_.residual_fp32 ? x : x.to(types_.compute);
+}
+
 Tensor CausalLM::hidden(const Tensor& tokens, const Documents& documents,
                         RouterStats* stats) const {
-  Tensor x = at::embedding(embedding_, tokens).to(compute_type_);
-  for (const Block& block : blocks_) x = block.forward(x, documents, stats);
-  return rms_norm(x, final_norm_, config_.norm_eps);
+  Rotations rotations(documents.positions,
+                      has_dynamic_rope(config_) ? documents.lengths() : Tensor{});
+  const ForwardPass pass{documents, rotations, stats};
+  Tensor x = embed(tokens, documents.positions);
+  for (const Block& block : blocks_) x = block.forward(x, pass);
+  return final_norm_(x, types_.compute);
+}
+
+DecodingState CausalLM::new_state(int64_t rows, int64_t capacity) const {
+  return new_decoding_state(config_, rows, capacity, types_.compute, types_.device);
+}
+
+Tensor CausalLM::extend(const Tensor& tokens, DecodingState& state) const {
+  const at::NoGradGuard no_grad;
+  const int64_t rows = tokens.size(0), count = tokens.size(1);
+  WEFT_CHECK(rows == state.rows(), rows, " rows of tokens for a state of ", state.rows());
+  for (const int64_t length : state.lengths) {
+    WEFT_CHECK(length + count <= state.capacity, "a state for ", state.capacity, " tokens is full");
+  }
+  const at::TensorOptions options = at::TensorOptions(at::kLong).device(types_.device);
+  const Tensor positions =
+      at::tensor(state.lengths, at::kLong).to(types_.device).reshape({rows, 1}) +
+      at::arange(count, options);
+  NewTokens pass{.count = count,
+                 .lengths = state.lengths,
+                 .starts = at::zeros({rows, count}, options.dtype(at::kBool)),
+                 .rotations = Rotations(positions)};
+  Tensor x = embed(tokens, positions);
+  for (size_t i = 0; i < blocks_.size(); ++i) x = blocks_[i].extend(x, pass, state.layers[i]);
+  for (int64_t& length : state.lengths) length += count;
+  return final_norm_(x, types_.compute);
 }
 
 Tensor CausalLM::head(const Tensor& hidden) const { return head_logits(hidden, head_); }
@@ -71,6 +135,11 @@ LossTerms CausalLM::loss(const Tensor& tokens, const Tensor& targets,
   terms.nll_sum = token_nll(logits, targets).to(at::kDouble).sum();
   terms.aux_sum = at::zeros({}, terms.nll_sum.options());
   for (const Tensor& aux : stats.aux_sums) terms.aux_sum = terms.aux_sum + aux.to(at::kDouble);
+  if (!stats.probability_sums.empty()) {
+    terms.pooled_balance = pooled_balance_loss(stats);
+    terms.aux_sum = terms.aux_sum + terms.pooled_balance.to(at::kDouble) *
+                                        (pooled_coefficient(config_) * tokens.size(0));
+  }
   terms.expert_counts = std::move(stats.expert_counts);
   return terms;
 }

@@ -12,6 +12,7 @@
 #include "base/tensor.h"
 #include "models/block.h"
 #include "models/config.h"
+#include "models/decoding_state.h"
 #include "models/documents.h"
 #include "parallel/parameter_store.h"
 
@@ -24,6 +25,8 @@ ParameterTable parameter_table(const ModelConfig& config);
 struct LossTerms {
   Tensor nll_sum;  // [] fp64: sum of the targets' negative log-likelihoods, in nats
   Tensor aux_sum;  // [] fp64: coef-weighted auxiliary losses, summed over layers and sequences
+  Tensor pooled_balance;  // [] the pooled balance loss without its coefficient (AuxForm::kHf), or
+                          // undefined; aux_sum has it weighted, once a sequence
   std::vector<Tensor> expert_counts;  // per MoE layer [E] int64: assignments to each expert
 };
 
@@ -38,6 +41,11 @@ class CausalLM final {
   Tensor head(const Tensor& hidden) const;
   // tokens [Bz, T] -> logits [Bz, T, V] in fp32 (fp64).
   Tensor logits(const Tensor& tokens, const Documents& documents) const;
+  // A state for `rows` rows of at most `capacity` tokens, of which none has been seen.
+  DecodingState new_state(int64_t rows, int64_t capacity) const;
+  // Hidden states [Bz, T, d] of the next tokens [Bz, T] of rows that go on from `state`, which then
+  // has them too. No gradients. REQUIRES: T = 1, or rows of equal lengths; T more tokens fit.
+  Tensor extend(const Tensor& tokens, DecodingState& state) const;
   // targets [Bz, T] int64, negative where ignored.
   LossTerms loss(const Tensor& tokens, const Tensor& targets, const Documents& documents) const;
 
@@ -45,10 +53,13 @@ class CausalLM final {
 
  private:
   ModelConfig config_;
-  at::ScalarType compute_type_;
-  Tensor embedding_;   // [V, d]
-  Tensor final_norm_;  // [d]
-  Tensor head_;        // [V, d]; the embedding when tied
+  Tensor embed(const Tensor& tokens, const Tensor& positions) const;
+
+  StoreTypes types_;
+  Tensor embedding_;           // [V, d]
+  Tensor position_embedding_;  // [positions, d], undefined without learned positions
+  Norm final_norm_;
+  Tensor head_;  // [V, d]; the embedding when tied
   std::vector<Block> blocks_;
 };
 

@@ -20,6 +20,14 @@ Documents Documents::whole_rows(int64_t rows, int64_t length, at::Device device)
   return documents;
 }
 
+Tensor Documents::lengths() const {
+  const Tensor lengths = at::empty({rows, length}, at::kLong);
+  for (const Segment& s : segments) {
+    lengths.select(0, s.row).narrow(0, s.begin, s.end - s.begin).fill_(s.end - s.begin);
+  }
+  return lengths;
+}
+
 Documents Documents::from_ids(const Tensor& ids, at::Device device) {
   WEFT_CHECK(ids.dim() == 2 && ids.scalar_type() == at::kInt && ids.device().is_cpu(),
              "document ids must be [Bz, T] int32 on the CPU");

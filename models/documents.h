@@ -23,6 +23,9 @@ struct Documents {
   // From document ids [Bz, T] int32 on the CPU (they change where a document starts).
   static Documents from_ids(const Tensor& ids, at::Device device);
 
+  // [Bz, T] int64 on the CPU: tokens of the document that each token belongs to.
+  Tensor lengths() const;
+
   bool one_per_row() const { return static_cast<int64_t>(segments.size()) == rows; }
 };
 

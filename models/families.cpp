@@ -1,12 +1,15 @@
 #include "models/families.h"
 
-#include "absl/strings/str_cat.h"
+#include <algorithm>
+#include <cmath>
+
+#include "models/layerwise.h"
 
 namespace weft {
 namespace {
 
-template <class T>
-void fill(Auto<T>& field, T value) {
+template <class T, class Word>
+void fill(OrWord<T, Word>& field, T value) {
   if (!field.has_value()) field.value = value;
 }
 
@@ -16,13 +19,18 @@ void resolve_layer(const ModelRecipe& model, LayerRecipe& layer) {
     fill(mixer.attention.num_heads, *model.num_heads);
     fill(mixer.attention.num_kv_heads, std::min(*model.num_kv_heads, *mixer.attention.num_heads));
     if (model.head_dim.has_value()) fill(mixer.attention.head_dim, *model.head_dim);
-    fill(mixer.attention.bias, model.attention.bias);
-  } else {
+    fill(mixer.attention.sliding_window, model.attention.sliding_window);
+    fill(mixer.attention.bias, *model.attention.bias);
+  } else if (mixer.kind == MixerKind::kMamba) {
     fill(mixer.state_size, model.mamba.state_size);
     fill(mixer.conv_kernel, model.mamba.conv_kernel);
     fill(mixer.expand, model.mamba.expand);
     fill(mixer.dt_rank, *model.mamba.dt_rank);
     fill(mixer.inner_norms, *model.mamba.inner_norms);
+  } else {
+    fill(mixer.state_size, model.mamba2.state_size);
+    fill(mixer.conv_kernel, model.mamba2.conv_kernel);
+    fill(mixer.expand, model.mamba2.expand);
   }
   FeedForwardRecipe& feed_forward = layer.feed_forward;
   if (feed_forward.kind == FeedForwardKind::kNone) return;
@@ -30,72 +38,95 @@ void resolve_layer(const ModelRecipe& model, LayerRecipe& layer) {
   if (feed_forward.kind != FeedForwardKind::kMoe) return;
   fill(feed_forward.num_experts, model.moe.num_experts);
   fill(feed_forward.top_k, model.moe.top_k);
-  fill(feed_forward.renormalize, model.moe.renormalize);
+  fill(feed_forward.renormalize, *model.moe.renormalize);
 }
 
-// The recipe of layer `i` of a family, still with `auto`s.
-LayerRecipe family_layer(const ModelRecipe& model, int64_t i) {
-  LayerRecipe layer;
-  if (model.family == Family::kLlama) return layer;  // attention and an MLP everywhere
+FeedForwardKind feed_forward_of(char letter) {
+  if (letter == 'N') return FeedForwardKind::kNone;
+  return letter == 'E' ? FeedForwardKind::kMoe : FeedForwardKind::kMlp;
+}
+
+// Mixer and feed-forward part of layer `i` of a jamba or hybrid.
+void lay_out(const ModelRecipe& model, int64_t i, LayerRecipe& layer) {
   const LayoutRecipe& layout = model.layout;
-  const bool attention = i % layout.attention_period == layout.attention_offset;
-  const bool moe = model.moe.num_experts > 1 && i % layout.moe_period == layout.moe_offset;
-  layer.mixer.kind = attention ? MixerKind::kAttention : MixerKind::kMamba;
+  const auto letter = [i](const std::string& pattern) { return pattern[i % pattern.size()]; };
+  const bool hybrid = model.family == Family::kHybrid;
+  if (hybrid && !layout.pattern.empty()) {
+    const char kind = letter(layout.pattern);
+    layer.mixer.kind = kind == 'M'   ? MixerKind::kMamba
+                       : kind == 'S' ? MixerKind::kMamba2
+                                     : MixerKind::kAttention;
+    if (kind == 'A') layer.mixer.attention.sliding_window = 0;
+  } else {
+    const bool attention = i % layout.attention_period == *layout.attention_offset;
+    layer.mixer.kind = attention ? MixerKind::kAttention
+                       : hybrid  ? layout.mixer
+                                 : MixerKind::kMamba;
+    if (hybrid) layer.mixer.attention.sliding_window = 0;
+  }
+  if (hybrid && !layout.feed_forward.empty()) {
+    layer.feed_forward.kind = feed_forward_of(letter(layout.feed_forward));
+    return;
+  }
+  const bool moe = model.moe.num_experts > 1 && *layout.moe_period > 0 &&
+                   i % *layout.moe_period == *layout.moe_offset;
   layer.feed_forward.kind = moe ? FeedForwardKind::kMoe : FeedForwardKind::kMlp;
+}
+
+void scale_layer(const ModelRecipe& model, int64_t i, LayerRecipe& layer) {
+  const LayerwiseRecipe& layerwise = model.layerwise;
+  if (layer.mixer.kind == MixerKind::kAttention && !layerwise.qkv.empty()) {
+    const int64_t group = *layerwise.gqa_group;
+    const int64_t heads = layerwise_heads({model.hidden_size, *model.head_dim, group},
+                                          layerwise.qkv, i, model.num_layers);
+    layer.mixer.attention.num_heads = heads;
+    layer.mixer.attention.num_kv_heads = heads / group;
+  }
+  if (layer.feed_forward.kind != FeedForwardKind::kNone && !layerwise.ffn.empty()) {
+    const double multiplier = layerwise_value(layerwise.ffn, i, model.num_layers);
+    layer.feed_forward.intermediate_size = make_divisible(
+        multiplier * static_cast<double>(model.hidden_size), layerwise.ffn_divisor);
+  }
+}
+
+// Layer `i` of a family.
+LayerRecipe family_layer(const ModelRecipe& model, int64_t i) {
+  LayerRecipe layer;  // attention and an MLP
+  switch (model.family) {
+    case Family::kJamba:
+    case Family::kHybrid:
+      lay_out(model, i, layer);
+      break;
+    case Family::kMamba:
+    case Family::kMamba2:
+      layer.mixer.kind = model.family == Family::kMamba ? MixerKind::kMamba : MixerKind::kMamba2;
+      layer.feed_forward.kind = FeedForwardKind::kNone;
+      break;
+    case Family::kMixtral:
+      layer.feed_forward.kind = FeedForwardKind::kMoe;
+      break;
+    case Family::kLayers:
+    case Family::kLlama:
+    case Family::kGpt2:
+    case Family::kOpenElm:
+      break;
+  }
+  scale_layer(model, i, layer);
+  resolve_layer(model, layer);
   return layer;
 }
 
-void check_attention(const AttentionRecipe& a, bool rope, Problems& problems) {
-  if (*a.num_heads % *a.num_kv_heads != 0) {
-    problems.add("num_kv_heads", absl::StrCat("is ", *a.num_kv_heads, ", must divide num_heads (",
-                                              *a.num_heads, ")"));
-  }
-  if (rope && a.head_dim.has_value() && *a.head_dim % 2 != 0) {
-    problems.add("head_dim",
-                 absl::StrCat("is ", *a.head_dim, ", must be even for rotary positions"));
-  }
-}
-
-void check_top_k(int64_t top_k, int64_t num_experts, Problems& problems) {
-  if (top_k > num_experts) {
-    problems.add("top_k",
-                 absl::StrCat("is ", top_k, ", must be at most num_experts (", num_experts, ")"));
-  }
-}
-
-void check_layout(const ModelRecipe& recipe, Problems& problems) {
-  const LayoutRecipe& layout = recipe.layout;
-  const auto scope = problems.enter("layout");
-  if (layout.attention_offset >= layout.attention_period) {
-    problems.add("attention_offset",
-                 absl::StrCat("is ", layout.attention_offset, ", must be below attention_period (",
-                              layout.attention_period, ")"));
-  }
-  if (layout.moe_offset >= layout.moe_period) {
-    problems.add("moe_offset",
-                 absl::StrCat("is ", layout.moe_offset, ", must be below moe_period (",
-                              layout.moe_period, ")"));
-  }
-}
-
-void check_layers(const ModelRecipe& recipe, bool rope, Problems& problems) {
-  int64_t total = 0;
-  for (size_t i = 0; i < recipe.layers.size(); ++i) {
-    const LayerRecipe& layer = recipe.layers[i];
-    const auto scope = problems.enter("layers", i);
-    total += layer.repeat;
-    if (layer.mixer.kind == MixerKind::kAttention) {
-      const auto inner = problems.enter("mixer");
-      check_attention(layer.mixer.attention, rope, problems);
-    }
-    if (layer.feed_forward.kind == FeedForwardKind::kMoe) {
-      const auto inner = problems.enter("feed_forward");
-      check_top_k(*layer.feed_forward.top_k, *layer.feed_forward.num_experts, problems);
-    }
-  }
-  if (total > kMaxLayers) {
-    problems.add("layers", absl::StrCat("has ", total, " layers, must have at most ", kMaxLayers));
-  }
+RopeConfig build_rope(const RopeRecipe& r) {
+  return {.type = *r.type,
+          .theta = r.theta,
+          .factor = r.factor,
+          .original_max_position = *r.original_max_position,
+          .low_freq_factor = r.low_freq_factor,
+          .high_freq_factor = r.high_freq_factor,
+          .beta_fast = r.beta_fast,
+          .beta_slow = r.beta_slow,
+          .truncate = r.truncate,
+          .attention_factor = *r.type == RopeType::kYarn ? *r.attention_factor : 1.0};
 }
 
 MixerConfig build_mixer(const ModelRecipe& model, const MixerRecipe& mixer) {
@@ -104,19 +135,35 @@ MixerConfig build_mixer(const ModelRecipe& model, const MixerRecipe& mixer) {
                            .num_kv_heads = *mixer.attention.num_kv_heads,
                            .head_dim = *mixer.attention.head_dim,
                            .bias = *mixer.attention.bias,
-                           .rope = {*model.rope.type, model.rope.theta}};
+                           .qk_norm = *model.attention.qk_norm,
+                           .sliding_window = *mixer.attention.sliding_window,
+                           .rope = build_rope(model.rope)};
   }
-  return MambaConfig{.inner_size = *mixer.expand * model.hidden_size,
-                     .state_size = *mixer.state_size,
-                     .conv_kernel = *mixer.conv_kernel,
-                     .dt_rank = *mixer.dt_rank,
-                     .conv_bias = model.mamba.conv_bias,
-                     .proj_bias = model.mamba.proj_bias,
-                     .inner_norms = *mixer.inner_norms,
-                     .dt_min = model.mamba.dt_min,
-                     .dt_max = model.mamba.dt_max,
-                     .dt_floor = model.mamba.dt_floor,
-                     .dt_scale = model.mamba.dt_scale};
+  const int64_t inner = *mixer.expand * model.hidden_size;
+  if (mixer.kind == MixerKind::kMamba) {
+    return MambaConfig{.inner_size = inner,
+                       .state_size = *mixer.state_size,
+                       .conv_kernel = *mixer.conv_kernel,
+                       .dt_rank = *mixer.dt_rank,
+                       .conv_bias = model.mamba.conv_bias,
+                       .proj_bias = model.mamba.proj_bias,
+                       .inner_norms = *mixer.inner_norms,
+                       .dt = model.mamba.dt};
+  }
+  const Mamba2Recipe& m = model.mamba2;
+  Mamba2Config config{.num_heads = inner / m.head_dim,
+                      .head_dim = m.head_dim,
+                      .state_size = *mixer.state_size,
+                      .num_groups = m.num_groups,
+                      .conv_kernel = *mixer.conv_kernel,
+                      .chunk_size = m.chunk_size,
+                      .conv_bias = m.conv_bias,
+                      .proj_bias = m.proj_bias,
+                      .norm_before_gate = m.norm_before_gate,
+                      .dt_limit_low = m.dt_limit_low,
+                      .dt = m.dt};
+  if (m.dt_limit_high.has_value()) config.dt_limit_high = *m.dt_limit_high;
+  return config;
 }
 
 FeedForwardConfig build_feed_forward(const ModelRecipe& model, const FeedForwardRecipe& part) {
@@ -124,7 +171,10 @@ FeedForwardConfig build_feed_forward(const ModelRecipe& model, const FeedForward
     case FeedForwardKind::kNone:
       return std::monostate{};
     case FeedForwardKind::kMlp:
-      return MlpConfig{.intermediate_size = *part.intermediate_size, .bias = model.mlp.bias};
+      return MlpConfig{.intermediate_size = *part.intermediate_size,
+                       .gated = *model.mlp.gated,
+                       .activation = *model.mlp.activation,
+                       .bias = *model.mlp.bias};
     case FeedForwardKind::kMoe:
       break;
   }
@@ -132,55 +182,96 @@ FeedForwardConfig build_feed_forward(const ModelRecipe& model, const FeedForward
                    .top_k = *part.top_k,
                    .intermediate_size = *part.intermediate_size,
                    .renormalize = *part.renormalize,
+                   .aux_form = model.moe.aux,
                    .aux_coef = model.moe.aux_coef,
                    .z_coef = model.moe.z_coef};
+}
+
+void resolve_layerwise(ModelRecipe& recipe) {
+  LayerwiseRecipe& layerwise = recipe.layerwise;
+  const bool openelm = recipe.family == Family::kOpenElm;
+  if (openelm && layerwise.qkv.empty()) layerwise.qkv = {0.5, 1.0};
+  if (openelm && layerwise.ffn.empty()) layerwise.ffn = {0.5, 4.0};
+  const int64_t kv_heads = std::max<int64_t>(1, *recipe.num_kv_heads);
+  fill(layerwise.gqa_group, openelm ? 4 : std::max<int64_t>(1, *recipe.num_heads / kv_heads));
+}
+
+void resolve_widths(ModelRecipe& recipe) {
+  const int64_t d = recipe.hidden_size;
+  const bool openelm = recipe.family == Family::kOpenElm;
+  if (openelm) fill<int64_t>(recipe.head_dim, 64);
+  int64_t heads = std::max<int64_t>(1, d / recipe.head_dim.value_or(64));
+  while (d % heads != 0) --heads;
+  fill(recipe.num_heads, heads);
+  fill(recipe.num_kv_heads, *recipe.num_heads);
+  if (d % *recipe.num_heads == 0) fill(recipe.head_dim, d / *recipe.num_heads);
+  fill(recipe.intermediate_size,
+       recipe.family == Family::kGpt2 ? 4 * d : ((8 * d + 2) / 3 + 63) / 64 * 64);
+  fill<int64_t>(recipe.max_position, 2048);
+  fill(recipe.mamba.dt_rank, (d + 15) / 16);
+}
+
+double family_eps(Family family) {
+  const bool small = family == Family::kJamba || family == Family::kOpenElm ||
+                     family == Family::kLayers || family == Family::kHybrid;
+  return small ? 1e-6 : 1e-5;
+}
+
+InitScheme family_scheme(Family family) {
+  if (family == Family::kOpenElm) return InitScheme::kOpenElm;
+  const bool mamba = family == Family::kMamba || family == Family::kMamba2;
+  return mamba ? InitScheme::kMamba : InitScheme::kNormal;
+}
+
+void resolve_rope(ModelRecipe& recipe, RopeType type) {
+  RopeRecipe& rope = recipe.rope;
+  fill(rope.type, type);
+  fill(rope.original_max_position, *recipe.max_position);
+  fill(rope.attention_factor, rope.factor > 1 ? 0.1 * std::log(rope.factor) + 1.0 : 1.0);
 }
 
 }  // namespace
 
 void resolve(ModelRecipe& recipe) {
-  const int64_t d = recipe.hidden_size;
-  int64_t heads = std::max<int64_t>(1, d / 64);
-  while (d % heads != 0) --heads;
-  fill(recipe.num_heads, heads);
-  fill(recipe.num_kv_heads, *recipe.num_heads);
-  if (d % *recipe.num_heads == 0) fill(recipe.head_dim, d / *recipe.num_heads);
-  fill(recipe.intermediate_size, ((8 * d + 2) / 3 + 63) / 64 * 64);
-  fill(recipe.norm.eps, recipe.family == Family::kLlama ? 1e-5 : 1e-6);
-  const bool jamba = recipe.family == Family::kJamba;
-  fill(recipe.rope.type, jamba ? RopeType::kNone : RopeType::kDefault);
-  fill(recipe.mamba.dt_rank, (d + 15) / 16);
+  const Family family = recipe.family;
+  const bool gpt2 = family == Family::kGpt2, openelm = family == Family::kOpenElm;
+  const bool jamba = family == Family::kJamba;
+  const bool mamba = family == Family::kMamba || family == Family::kMamba2;
+  resolve_widths(recipe);
+  fill(recipe.tie_embeddings, gpt2 || openelm || mamba);
+  fill(recipe.learned_positions, gpt2);
+  fill(recipe.residual_fp32, mamba);
+  fill(recipe.norm.type, gpt2 ? NormType::kLayer : NormType::kRms);
+  fill(recipe.norm.eps, family_eps(family));
+  fill(recipe.attention.bias, gpt2);
+  fill(recipe.attention.qk_norm, openelm);
+  fill(recipe.mlp.bias, gpt2);
+  fill(recipe.mlp.gated, !gpt2);
+  fill(recipe.mlp.activation, gpt2 ? Activation::kGeluNew : Activation::kSilu);
+  resolve_rope(recipe, jamba || gpt2 || mamba ? RopeType::kNone : RopeType::kDefault);
+  fill(recipe.init.scheme, family_scheme(family));
+  fill(recipe.init.std, *recipe.init.scheme == InitScheme::kHfMamba ? 0.1 : 0.02);
+  fill(recipe.init.depth_scaled, gpt2);
+  fill(recipe.moe.renormalize, family == Family::kMixtral);
   fill(recipe.mamba.inner_norms, jamba);
+  fill(recipe.layout.attention_offset, recipe.layout.attention_period / 2);
+  fill<int64_t>(recipe.layout.moe_period, jamba ? 2 : 0);
+  fill(recipe.layout.moe_offset, std::max<int64_t>(0, *recipe.layout.moe_period - 1));
+  resolve_layerwise(recipe);
   for (LayerRecipe& layer : recipe.layers) resolve_layer(recipe, layer);
 }
 
-void validate(const ModelRecipe& recipe, Problems& problems) {
-  const bool rope = *recipe.rope.type != RopeType::kNone;
-  if (!recipe.head_dim.has_value()) {
-    problems.add("num_heads", absl::StrCat("is ", *recipe.num_heads, ", must divide hidden_size (",
-                                           recipe.hidden_size, ") unless head_dim is given"));
-  }
-  check_attention({recipe.num_heads, recipe.num_kv_heads, recipe.head_dim, {}}, rope, problems);
-  {
-    const auto scope = problems.enter("moe");
-    check_top_k(recipe.moe.top_k, recipe.moe.num_experts, problems);
-  }
-  if (recipe.mamba.dt_min > recipe.mamba.dt_max) {
-    problems.add("mamba.dt_min",
-                 absl::StrCat("is ", recipe.mamba.dt_min, ", must be at most dt_max (",
-                              recipe.mamba.dt_max, ")"));
-  }
-  if (recipe.family == Family::kJamba) check_layout(recipe, problems);
-  if (recipe.family == Family::kLayers) check_layers(recipe, rope, problems);
-}
-
 ModelConfig build_config(const ModelRecipe& recipe) {
-  ModelConfig config{.vocab_size = *recipe.vocab_size,
-                     .hidden_size = recipe.hidden_size,
-                     .norm_eps = *recipe.norm.eps,
-                     .tie_embeddings = recipe.tie_embeddings,
-                     .init = {recipe.init.std, recipe.init.depth_scaled},
-                     .layers = {}};
+  ModelConfig config{
+      .vocab_size = *recipe.vocab_size,
+      .hidden_size = recipe.hidden_size,
+      .learned_positions = *recipe.learned_positions ? *recipe.max_position : 0,
+      .padding_id = recipe.pad_token_id.value_or(-1),
+      .norm = {*recipe.norm.type, *recipe.norm.eps},
+      .tie_embeddings = *recipe.tie_embeddings,
+      .residual_fp32 = *recipe.residual_fp32,
+      .init = {*recipe.init.scheme, *recipe.init.std, *recipe.init.depth_scaled},
+      .layers = {}};
   const auto append = [&](const LayerRecipe& layer) {
     const LayerConfig built{build_mixer(recipe, layer.mixer),
                             build_feed_forward(recipe, layer.feed_forward)};
@@ -190,11 +281,7 @@ ModelConfig build_config(const ModelRecipe& recipe) {
     for (const LayerRecipe& layer : recipe.layers) append(layer);
     return config;
   }
-  for (int64_t i = 0; i < recipe.num_layers; ++i) {
-    LayerRecipe layer = family_layer(recipe, i);
-    resolve_layer(recipe, layer);
-    append(layer);
-  }
+  for (int64_t i = 0; i < recipe.num_layers; ++i) append(family_layer(recipe, i));
   return config;
 }
 
@@ -204,7 +291,6 @@ ModelRecipe explicit_recipe(const ModelRecipe& recipe) {
   written.family = Family::kLayers;
   for (int64_t i = 0; i < recipe.num_layers; ++i) {
     written.layers.push_back(family_layer(recipe, i));
-    resolve_layer(recipe, written.layers.back());
   }
   return written;
 }

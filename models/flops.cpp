@@ -3,10 +3,17 @@
 namespace weft {
 namespace {
 
+// Keys that a token sees, on average.
+double mean_keys(const AttentionConfig& a, double length) {
+  const double window = static_cast<double>(a.sliding_window);
+  if (window <= 0 || window >= length) return (length + 1) / 2;
+  return (window * (window + 1) / 2 + (length - window) * window) / length;
+}
+
 double mixer_flops(const AttentionConfig& a, double d, double length) {
   const double query = static_cast<double>(a.num_heads * a.head_dim);
   const double key = static_cast<double>(a.num_kv_heads * a.head_dim);
-  return 2 * d * (2 * query + 2 * key) + 2 * query * (length + 1);
+  return 2 * d * (2 * query + 2 * key) + 4 * query * mean_keys(a, length);
 }
 
 double mixer_flops(const MambaConfig& m, double d, double) {
@@ -18,9 +25,19 @@ double mixer_flops(const MambaConfig& m, double d, double) {
   return projections + 2 * static_cast<double>(m.conv_kernel) * di + scan;
 }
 
+double mixer_flops(const Mamba2Config& m, double d, double) {
+  const double di = static_cast<double>(m.inner_size()), heads = static_cast<double>(m.num_heads);
+  const double p = static_cast<double>(m.head_dim), n = static_cast<double>(m.state_size);
+  const double g = static_cast<double>(m.num_groups), q = static_cast<double>(m.chunk_size);
+  const double conv = static_cast<double>(m.conv_channels());
+  const double projections = 2 * d * (di + conv + heads) + 2 * d * di;
+  const double core = 2 * g * n * q + heads * (2 * p * q + 4 * p * n) + 3 * di;
+  return projections + 2 * static_cast<double>(m.conv_kernel) * conv + core;
+}
+
 double feed_forward_flops(std::monostate, double) { return 0; }
 double feed_forward_flops(const MlpConfig& m, double d) {
-  return 6 * d * static_cast<double>(m.intermediate_size);
+  return (m.gated ? 6 : 4) * d * static_cast<double>(m.intermediate_size);
 }
 double feed_forward_flops(const MoeConfig& m, double d) {
   return 2 * d * static_cast<double>(m.num_experts) +

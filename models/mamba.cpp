@@ -1,28 +1,10 @@
 #include "models/mamba.h"
 
-#include <cmath>
-
-#include <ATen/ops/linear.h>
-
+#include "models/channels.h"
 #include "models/kernels/causal_conv.h"
-#include "models/kernels/selective_scan.h"
 #include "models/norm.h"
 
 namespace weft {
-namespace {
-
-// A row split by channel, kept in the master's type: what the scan and the convolution read.
-ParameterSpec channel_row(std::string name, std::vector<int64_t> shape, Initializer init,
-                          WeightDecay decay = WeightDecay::kNo) {
-  return {.name = std::move(name),
-          .shape = std::move(shape),
-          .sharding = {0, MeshAxis::kTensor},
-          .init = init,
-          .decay = decay,
-          .compute = ComputeType::kMaster};
-}
-
-}  // namespace
 
 void Mamba::declare(const ModelConfig& model, const MambaConfig& c, const std::string& prefix,
                     ParameterTable& table) {
@@ -30,10 +12,7 @@ void Mamba::declare(const ModelConfig& model, const MambaConfig& c, const std::s
   const int64_t d = model.hidden_size, di = c.inner_size, n = c.state_size, r = c.dt_rank;
   declare_linear(model, Projection::kInto, prefix + ".in_x", {di, d, c.proj_bias}, table);
   declare_linear(model, Projection::kInto, prefix + ".in_z", {di, d, c.proj_bias}, table);
-  table.add(channel_row(prefix + ".conv.weight", {di, c.conv_kernel},
-                        {.kind = Kind::kUniform, .a = 1.0 / std::sqrt(double(c.conv_kernel))},
-                        WeightDecay::kYes));
-  if (c.conv_bias) table.add(channel_row(prefix + ".conv.bias", {di}, {}));
+  declare_conv(model, prefix + ".conv", {di, c.conv_kernel, c.conv_bias}, table);
   declare_linear(model, Projection::kReduce, prefix + ".x_dt", {r, di}, table);
   declare_linear(model, Projection::kReduce, prefix + ".x_b", {n, di}, table);
   declare_linear(model, Projection::kReduce, prefix + ".x_c", {n, di}, table);
@@ -45,10 +24,8 @@ void Mamba::declare(const ModelConfig& model, const MambaConfig& c, const std::s
   table.add({.name = prefix + ".dt.weight",
              .shape = {di, r},
              .sharding = {0, MeshAxis::kTensor},
-             .init = {.kind = Kind::kUniform, .a = c.dt_scale / std::sqrt(double(r))}});
-  table.add(
-      channel_row(prefix + ".dt.bias", {di},
-                  {.kind = Kind::kInverseSoftplus, .a = c.dt_min, .b = c.dt_max, .c = c.dt_floor}));
+             .init = initial_dt_weight(model, c.dt, r)});
+  table.add(channel_row(prefix + ".dt.bias", {di}, initial_dt_bias(model, c.dt)));
   table.add(channel_row(prefix + ".a_log", {di, n}, {.kind = Kind::kLogArange}));
   table.add(channel_row(prefix + ".d", {di}, {.kind = Kind::kConstant, .a = 1.0}));
   declare_linear(model, Projection::kBack, prefix + ".out", {d, di, c.proj_bias}, table);
@@ -65,10 +42,10 @@ Mamba::Mamba(const MambaConfig& config, double norm_eps, const ParameterStore& s
       x_c_(store, prefix + ".x_c"),
       out_(store, prefix + ".out"),
       conv_weight_(store.compute(prefix + ".conv.weight")),
-      dt_weight_(store.compute(prefix + ".dt.weight")),
       dt_bias_(store.compute(prefix + ".dt.bias")),
       a_log_(store.compute(prefix + ".a_log")),
       d_(store.compute(prefix + ".d")) {
+  dt_.weight = store.compute(prefix + ".dt.weight");  // the scan adds the bias
   if (config.conv_bias) conv_bias_ = store.compute(prefix + ".conv.bias");
   if (config.inner_norms) {
     dt_norm_ = store.compute(prefix + ".dt_norm.weight");
@@ -77,25 +54,41 @@ Mamba::Mamba(const MambaConfig& config, double norm_eps, const ParameterStore& s
   }
 }
 
-Tensor Mamba::forward(const Tensor& u, const Documents& documents) const {
-  const std::vector<Tensor> xz = joint_linear(u, {&in_x_, &in_z_});  // [Bz, T, di] each
-  const Tensor x = causal_conv_silu(xz[0], conv_weight_, conv_bias_, documents.starts);
+// x after the convolution, z the gate: [Bz, T, di].
+SelectiveScanInputs Mamba::scan_inputs(const Tensor& x, const Tensor& z,
+                                       const Tensor& starts) const {
   std::vector<Tensor> dbc = joint_linear(x, {&x_dt_, &x_b_, &x_c_});  // [.., R], [.., N], [.., N]
   if (config_.inner_norms) {
     dbc[0] = rms_norm(dbc[0], dt_norm_, norm_eps_);
     dbc[1] = rms_norm(dbc[1], b_norm_, norm_eps_);
     dbc[2] = rms_norm(dbc[2], c_norm_, norm_eps_);
   }
-  const Tensor y = selective_scan({.x = x,
-                                   .dt = at::linear(dbc[0], dt_weight_),
-                                   .b = dbc[1],
-                                   .c = dbc[2],
-                                   .z = xz[1],
-                                   .a_log = a_log_,
-                                   .d = d_,
-                                   .dt_bias = dt_bias_,
-                                   .starts = documents.starts});
-  return out_(y);
+  return {.x = x,
+          .dt = dt_(dbc[0]),
+          .b = dbc[1],
+          .c = dbc[2],
+          .z = z,
+          .a_log = a_log_,
+          .d = d_,
+          .dt_bias = dt_bias_,
+          .starts = starts,
+          .initial_state = {}};
+}
+
+Tensor Mamba::forward(const Tensor& u, const ForwardPass& pass) const {
+  const Tensor& starts = pass.documents.starts;
+  const std::vector<Tensor> xz = joint_linear(u, {&in_x_, &in_z_});  // [Bz, T, di] each
+  const Tensor x = causal_conv_silu(xz[0], conv_weight_, conv_bias_, starts);
+  return out_(selective_scan(scan_inputs(x, xz[1], starts)));
+}
+
+Tensor Mamba::extend(const Tensor& u, const NewTokens& tokens, ScanState& state) const {
+  const std::vector<Tensor> xz = joint_linear(u, {&in_x_, &in_z_});
+  const Tensor x = causal_conv_silu_with_state(xz[0], conv_weight_, conv_bias_, tokens.starts,
+                                               state.window);
+  SelectiveScanInputs inputs = scan_inputs(x, xz[1], tokens.starts);
+  inputs.initial_state = state.h;
+  return out_(selective_scan_with_state(inputs, /*final_state=*/state.h).y);
 }
 
 }  // namespace weft

@@ -5,7 +5,9 @@
 
 #include "base/tensor.h"
 #include "models/config.h"
-#include "models/documents.h"
+#include "models/decoding_state.h"
+#include "models/forward_pass.h"
+#include "models/kernels/selective_scan.h"
 #include "models/linear.h"
 
 namespace weft {
@@ -20,15 +22,18 @@ class Mamba final {
         const std::string& prefix);
 
   // u [Bz, T, d] -> [Bz, T, d]; state and convolution window restart at each document.
-  Tensor forward(const Tensor& u, const Documents& documents) const;
+  Tensor forward(const Tensor& u, const ForwardPass& pass) const;
+  // The next T tokens of rows that go on from `state`, which is brought up to date. No gradients.
+  Tensor extend(const Tensor& u, const NewTokens& tokens, ScanState& state) const;
 
  private:
+  SelectiveScanInputs scan_inputs(const Tensor& x, const Tensor& z, const Tensor& starts) const;
+
   MambaConfig config_;
   double norm_eps_;
-  Linear in_x_, in_z_, x_dt_, x_b_, x_c_, out_;
+  Linear in_x_, in_z_, x_dt_, x_b_, x_c_, dt_, out_;
   Tensor conv_weight_, conv_bias_;  // [di, K], [di]
-  Tensor dt_weight_, dt_bias_;      // [di, R], [di]
-  Tensor a_log_, d_;                // [di, N], [di]
+  Tensor dt_bias_, a_log_, d_;      // [di], [di, N], [di]
   Tensor dt_norm_, b_norm_, c_norm_;
 };
 

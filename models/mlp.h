@@ -1,5 +1,5 @@
 #pragma once
-// The SwiGLU feed-forward part (arXiv:2002.05202; spec/models.md 7).
+// The dense feed-forward part: gated (SwiGLU, arXiv:2002.05202) or plain (GPT-2); spec/models.md 7.
 #include <string>
 
 #include "base/tensor.h"
@@ -8,17 +8,21 @@
 
 namespace weft {
 
+// x -> act(x), elementwise.
+Tensor activate(const Tensor& x, Activation activation);
+
 class Mlp final {
  public:
-  // The rows "<prefix>.{gate,up,down}.{weight,bias}".
+  // The rows "<prefix>.{gate,up,down}.{weight,bias}"; no gate in a plain one.
   static void declare(const ModelConfig& model, const MlpConfig& config, const std::string& prefix,
                       ParameterTable& table);
-  Mlp(const ParameterStore& store, const std::string& prefix);
+  Mlp(const MlpConfig& config, const ParameterStore& store, const std::string& prefix);
 
-  // down(silu(gate(x)) * up(x)): x [..., d] -> [..., d].
+  // x [..., d] -> [..., d].
   Tensor forward(const Tensor& x) const;
 
  private:
+  MlpConfig config_;
   Linear gate_, up_, down_;
 };
 

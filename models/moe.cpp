@@ -16,10 +16,10 @@
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "base/check.h"
 #include "models/linear.h"
 
 namespace weft {
-namespace {
 
 // Where each assignment of a token to an expert goes: rows by (expert, token), each expert's
 // padded.
@@ -30,6 +30,8 @@ struct Dispatch {
   Tensor counts;               // [E] int64 on the CPU, without padding
   std::vector<int64_t> sizes;  // rows of each expert
 };
+
+namespace {
 
 Dispatch dispatch(const Tensor& experts, int64_t num_experts) {
   const Tensor flat = experts.reshape(-1);
@@ -97,21 +99,17 @@ class FromExperts final : public torch::autograd::Function<FromExperts> {
 void Moe::declare(const ModelConfig& model, const MoeConfig& c, const std::string& prefix,
                   ParameterTable& table) {
   const int64_t d = model.hidden_size, f = c.intermediate_size;
-  const auto normal = [&](Projection projection) {
-    return Initializer{.kind = Initializer::Kind::kNormal,
-                       .a = initial_deviation(model, projection)};
-  };
   const auto expert_row = [&](const char* name, int64_t out, int64_t in, Projection projection) {
     table.add({.name = prefix + ".experts." + name + ".weight",
                .shape = {c.num_experts, out, in},
                .sharding = {0, MeshAxis::kExpert},
-               .init = normal(projection),
+               .init = initial_linear(model, projection, in),
                .active_share = static_cast<double>(c.top_k) / static_cast<double>(c.num_experts)});
   };
   table.add({.name = prefix + ".router.weight",
              .shape = {c.num_experts, d},
              .sharding = {},
-             .init = normal(Projection::kInto),
+             .init = initial_linear(model, Projection::kInto, d),
              .compute = ComputeType::kMaster});
   expert_row("gate", f, d, Projection::kInto);
   expert_row("up", f, d, Projection::kInto);
@@ -148,19 +146,36 @@ Tensor router_z_loss_sum(const Tensor& logits, int64_t rows, double coef) {
   return logits.logsumexp({-1}).square().reshape({rows, -1}).mean(1).sum() * coef;
 }
 
-Tensor Moe::forward(const Tensor& x, RouterStats* stats) const {
-  const int64_t rows = x.size(0), d = x.size(2), k = config_.top_k;
-  const Tensor tokens = x.reshape({-1, d});  // [n, d]
-  const int64_t n = tokens.size(0);
-  const Tensor logits = at::linear(tokens.to(router_.scalar_type()), router_);  // [n, E]
-  const Routing routing = route(logits, k, config_.renormalize);
-  const Dispatch plan = dispatch(routing.experts.detach(), config_.num_experts);
-  if (stats != nullptr && n > 0) {
-    stats->aux_sums.push_back(balance_loss_sum(routing, rows, config_.aux_coef) +
-                              router_z_loss_sum(logits, rows, config_.z_coef));
-    stats->expert_counts.push_back(plan.counts);
+Tensor pooled_balance_loss(const RouterStats& stats) {
+  WEFT_CHECK(!stats.probability_sums.empty(), "no layer to balance");
+  Tensor assignments, probabilities;
+  for (size_t i = 0; i < stats.probability_sums.size(); ++i) {
+    const Tensor& sum = stats.probability_sums[i];
+    const Tensor count = stats.expert_counts[i].to(sum.device()).to(sum.scalar_type());
+    assignments = i == 0 ? count : assignments + count;
+    probabilities = i == 0 ? sum : probabilities + sum;
   }
+  const double n = static_cast<double>(stats.tokens) * stats.probability_sums.size();
+  return (assignments / n * (probabilities / n)).sum() * assignments.numel();
+}
 
+void Moe::report(const Tensor& logits, const Routing& routing, const Tensor& counts, int64_t rows,
+                 RouterStats& stats) const {
+  Tensor aux = router_z_loss_sum(logits, rows, config_.z_coef);
+  if (config_.aux_form == AuxForm::kSwitch) {
+    aux = aux + balance_loss_sum(routing, rows, config_.aux_coef);
+  } else {
+    stats.probability_sums.push_back(routing.probabilities.sum(0));
+  }
+  stats.aux_sums.push_back(aux);
+  stats.expert_counts.push_back(counts);
+  stats.tokens = logits.size(0);
+}
+
+// tokens [n, d] -> each token's weighted sum over its experts [n, d], in ascending order of expert
+// and in the router's precision.
+Tensor Moe::grouped_experts(const Tensor& tokens, const Routing& routing,
+                            const Dispatch& plan) const {
   const std::vector<Tensor> inputs = ToExperts::apply(tokens, plan).split_with_sizes(plan.sizes);
   const std::vector<Tensor> gates = gate_.unbind(), ups = up_.unbind(), downs = down_.unbind();
   std::vector<Tensor> outputs;
@@ -170,10 +185,42 @@ Tensor Moe::forward(const Tensor& x, RouterStats* stats) const {
     outputs.push_back(at::linear(hidden, downs[i]));
   }
   const Tensor by_token = FromExperts::apply(at::cat(outputs), plan);
-  // A token's k results are summed in ascending order of expert, in the router's precision.
   const Tensor weighted =
-      by_token.reshape({n, k, d}).to(logits.scalar_type()) * routing.weights.unsqueeze(-1);
-  return weighted.sum(1).to(x.scalar_type()).reshape(x.sizes());
+      by_token.reshape({tokens.size(0), config_.top_k, tokens.size(1)})
+          .to(routing.weights.scalar_type()) *
+      routing.weights.unsqueeze(-1);
+  return weighted.sum(1).to(tokens.scalar_type());
+}
+
+// The same for a few tokens without gradients: only the experts that are used are touched, and no
+// row is padded.
+Tensor Moe::few_tokens(const Tensor& tokens, const Routing& routing) const {
+  const Tensor experts = routing.experts.cpu();
+  const auto expert = experts.accessor<int64_t, 2>();
+  Tensor sum = at::zeros(tokens.sizes(), routing.weights.options());
+  for (int64_t t = 0; t < tokens.size(0); ++t) {
+    const Tensor x = tokens.narrow(0, t, 1);
+    for (int64_t slot = 0; slot < config_.top_k; ++slot) {
+      const int64_t e = expert[t][slot];
+      const Linear gate(gate_[e]), up(up_[e]), down(down_[e]);
+      const std::vector<Tensor> gate_up = joint_linear(x, {&gate, &up});
+      const Tensor y = down(at::silu(gate_up[0]) * gate_up[1]);
+      sum.narrow(0, t, 1).addcmul_(y.to(sum.scalar_type()), routing.weights[t][slot]);
+    }
+  }
+  return sum.to(tokens.scalar_type());
+}
+
+Tensor Moe::forward(const Tensor& x, RouterStats* stats) const {
+  const Tensor tokens = x.reshape({-1, x.size(2)});  // [n, d]
+  const Tensor logits = at::linear(tokens.to(router_.scalar_type()), router_);  // [n, E]
+  const Routing routing = route(logits, config_.top_k, config_.renormalize);
+  if (stats == nullptr && is_few_rows(tokens)) return few_tokens(tokens, routing).reshape(x.sizes());
+  const Dispatch plan = dispatch(routing.experts.detach(), config_.num_experts);
+  if (stats != nullptr && tokens.size(0) > 0) {
+    report(logits, routing, plan.counts, x.size(0), *stats);
+  }
+  return grouped_experts(tokens, routing, plan).reshape(x.sizes());
 }
 
 }  // namespace weft

@@ -14,12 +14,24 @@ namespace weft {
 // What the routers of a forward pass report, an entry a layer in order.
 struct RouterStats {
   std::vector<Tensor> aux_sums;  // [] weighted auxiliary losses, summed over the rows (sequences)
-  std::vector<Tensor> expert_counts;  // [E] int64: assignments
+  std::vector<Tensor> expert_counts;  // [E] int64 on the CPU: assignments
+  // [E] sums of the router's probabilities over tokens, where the balance loss pools layers (kHf).
+  std::vector<Tensor> probability_sums;
+  int64_t tokens = 0;  // of a layer
 };
 
 // Every expert's rows are padded with zeros to a multiple of this. The libraries below compile (and
 // keep) a matrix product for each shape that they meet; without it a run meets thousands.
 inline constexpr int64_t kExpertRowMultiple = 64;
+
+// Which experts each token uses, in ascending order of expert.
+struct Routing {
+  Tensor probabilities;  // [n, E] softmax of the logits, fp32 (fp64)
+  Tensor experts;        // [n, k] int64
+  Tensor weights;        // [n, k] combine weights, differentiable
+};
+
+struct Dispatch;  // where assignments of tokens to experts go
 
 class Moe final {
  public:
@@ -33,23 +45,27 @@ class Moe final {
   Tensor forward(const Tensor& x, RouterStats* stats) const;
 
  private:
+  void report(const Tensor& logits, const Routing& routing, const Tensor& counts, int64_t rows,
+              RouterStats& stats) const;
+  Tensor grouped_experts(const Tensor& tokens, const Routing& routing, const Dispatch& plan) const;
+  Tensor few_tokens(const Tensor& tokens, const Routing& routing) const;
+
   MoeConfig config_;
   Tensor router_;            // [E, d]
   Tensor gate_, up_, down_;  // [E, f, d], [E, f, d], [E, d, f]
 };
 
-// Which experts each token uses, in ascending order of expert.
-struct Routing {
-  Tensor probabilities;  // [n, E] softmax of the logits, fp32 (fp64)
-  Tensor experts;        // [n, k] int64
-  Tensor weights;        // [n, k] combine weights, differentiable
-};
 // logits [n, E]; ties go to the lower expert.
 Routing route(const Tensor& logits, int64_t top_k, bool renormalize);
 
 // coef * E * sum_i f_i P_i of each row (sequence), summed over rows: f = share of the row's
 // assignments, P = mean probability in the row. probabilities [rows * T, E], experts [rows * T, k].
 Tensor balance_loss_sum(const Routing& routing, int64_t rows, double coef);
+
+// E * sum_i f_i P_i over all layers and tokens together: f = assignments per token, P = mean
+// probability (transformers' load_balancing_loss_func; balanced: top_k). REQUIRES: layers with
+// probability_sums, all of one size.
+Tensor pooled_balance_loss(const RouterStats& stats);
 
 // coef * mean over the row's tokens of logsumexp(logits)^2, summed over rows.
 Tensor router_z_loss_sum(const Tensor& logits, int64_t rows, double coef);

@@ -1,5 +1,7 @@
 #include "models/norm.h"
 
+#include <ATen/ops/layer_norm.h>
+
 namespace weft {
 
 ParameterSpec norm_weight(std::string name, int64_t width) {
@@ -9,6 +11,26 @@ ParameterSpec norm_weight(std::string name, int64_t width) {
           .init = {.kind = Initializer::Kind::kConstant, .a = 1.0},
           .decay = WeightDecay::kNo,
           .compute = ComputeType::kMaster};
+}
+
+void Norm::declare(const NormConfig& config, const std::string& name, int64_t width,
+                   ParameterTable& table) {
+  table.add(norm_weight(name + ".weight", width));
+  if (config.type != NormType::kLayer) return;
+  ParameterSpec bias = norm_weight(name + ".bias", width);
+  bias.init = {};
+  table.add(std::move(bias));
+}
+
+Norm::Norm(const NormConfig& config, const ParameterStore& store, const std::string& name)
+    : config_(config), weight_(store.compute(name + ".weight")) {
+  if (config.type == NormType::kLayer) bias_ = store.compute(name + ".bias");
+}
+
+Tensor Norm::operator()(const Tensor& x, at::ScalarType type) const {
+  if (config_.type == NormType::kRms) return rms_norm(x, weight_, config_.eps).to(type);
+  return at::layer_norm(x.to(weight_.scalar_type()), weight_.sizes(), weight_, bias_, config_.eps)
+      .to(type);
 }
 
 }  // namespace weft

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <set>
 #include <vector>
 
 #include "base/check.h"
@@ -13,11 +14,11 @@ int64_t sample_token(const Tensor& logits, const SamplingConfig& config, double 
   WEFT_CHECK(logits.dim() == 1 && logits.numel() > 0, "logits must be [V]");
   const Tensor wide = logits.to(at::kDouble).contiguous();
   const double* values = wide.const_data_ptr<double>();
+  if (config.temperature == 0) return std::max_element(values, values + wide.numel()) - values;
   std::vector<int64_t> order(wide.numel());
   std::iota(order.begin(), order.end(), int64_t{0});
   std::stable_sort(order.begin(), order.end(),
                    [&](int64_t a, int64_t b) { return values[a] > values[b]; });
-  if (config.temperature == 0) return order[0];
   if (config.top_k > 0 && config.top_k < static_cast<int64_t>(order.size())) {
     order.resize(config.top_k);
   }
@@ -31,12 +32,27 @@ int64_t sample_token(const Tensor& logits, const SamplingConfig& config, double 
   while (count < mass.size() && kept < config.top_p * all) kept += mass[count++];
   count = std::max<size_t>(count, 1);
   kept = std::max(kept, mass[0]);
+  while (count > 1 && mass[count - 1] < config.min_p * mass[0]) kept -= mass[--count];
   double sum = 0;
   for (size_t i = 0; i < count; ++i) {
     sum += mass[i];
     if (u * kept < sum) return order[i];
   }
   return order[count - 1];
+}
+
+void penalize_repetition(Tensor logits, std::span<const int64_t> tokens, double penalty) {
+  if (penalty == 1.0) return;
+  const std::set<int64_t> seen(tokens.begin(), tokens.end());
+  for (const int64_t token : seen) {
+    WEFT_CHECK(0 <= token && token < logits.size(0), "token ", token, " of ", logits.size(0));
+    const Tensor logit = logits[token];
+    if (logit.item<double>() > 0) {
+      logit.div_(penalty);
+    } else {
+      logit.mul_(penalty);
+    }
+  }
 }
 
 }  // namespace weft

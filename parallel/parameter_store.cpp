@@ -40,6 +40,10 @@ void fill_piece(const ParameterSpec& spec, const RandomStream& stream, int64_t f
       for (size_t i = 0; i < out.size(); ++i) out[i] = std::log(1.0 + (first + i) % n);
       return;
     }
+    case Initializer::Kind::kLogUniform:
+      stream.fill_uniform(first, out);
+      for (double& x : out) x = std::log(init.a + (init.b - init.a) * x);
+      return;
     case Initializer::Kind::kInverseSoftplus: {
       stream.fill_uniform(first, out);
       const double log_low = std::log(init.a);
@@ -72,6 +76,7 @@ Tensor initial_value(const ParameterSpec& spec, uint64_t seed, at::ScalarType ty
       }
     }
   });
+  if (spec.init.zero_row >= 0) value.select(0, spec.init.zero_row).zero_();
   return value;
 }
 

@@ -20,12 +20,14 @@ struct Sharding {
 };
 
 // Initial values by logical index (spec/models.md 14). kNormal: mean 0, deviation `a`. kUniform: in
-// [-a, a). kConstant: `a`. kLogArange: ln(1..n) along the last dimension. kInverseSoftplus:
-// softplus^-1(dt) with dt = max(exp(U (ln b - ln a) + ln a), c).
+// [-a, a). kConstant: `a`. kLogArange: ln(1..n) along the last dimension. kLogUniform: ln of a
+// uniform number in [a, b). kInverseSoftplus: softplus^-1(dt) with dt = max(exp(U (ln b - ln a) +
+// ln a), c). Row `zero_row` of the first dimension is 0 (-1: none).
 struct Initializer {
-  enum class Kind { kConstant, kNormal, kUniform, kLogArange, kInverseSoftplus };
+  enum class Kind { kConstant, kNormal, kUniform, kLogArange, kLogUniform, kInverseSoftplus };
   Kind kind = Kind::kConstant;
   double a = 0, b = 0, c = 0;
+  int64_t zero_row = -1;
 };
 
 enum class WeightDecay { kNo, kYes };

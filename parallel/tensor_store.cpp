@@ -21,17 +21,17 @@ constexpr JsonLimits kManifestLimits = {.depth = 4, .values = 1 << 22};
 constexpr int64_t kMaxTextBytes = 1 << 28;
 
 // The tensors of each file, in the order given.
-std::vector<std::vector<NamedTensor>> cut(const std::vector<NamedTensor>& tensors,
-                                          int64_t shard_bytes) {
-  std::vector<std::vector<NamedTensor>> shards;
+std::vector<std::vector<TensorSource>> cut(const std::vector<TensorSource>& tensors,
+                                           int64_t shard_bytes) {
+  std::vector<std::vector<TensorSource>> shards;
   int64_t filled = 0;
-  for (const NamedTensor& named : tensors) {
-    const int64_t bytes = static_cast<int64_t>(named.tensor.nbytes());
+  for (const TensorSource& tensor : tensors) {
+    const int64_t bytes = tensor.bytes();
     if (shards.empty() || filled + bytes > shard_bytes) {
       shards.emplace_back();
       filled = 0;
     }
-    shards.back().push_back(named);
+    shards.back().push_back(tensor);
     filled += bytes;
   }
   return shards;
@@ -44,19 +44,24 @@ TensorStoreWriter::TensorStoreWriter(fs::path folder, int64_t shard_bytes)
 
 absl::Status TensorStoreWriter::add_tensors(const std::string& group,
                                             const std::vector<NamedTensor>& tensors) {
+  std::vector<TensorSource> sources;
+  for (const NamedTensor& tensor : tensors) sources.push_back(TensorSource::of(tensor));
+  return add_tensors(group, sources);
+}
+
+absl::Status TensorStoreWriter::add_tensors(const std::string& group,
+                                            const std::vector<TensorSource>& tensors) {
   const auto shards = cut(tensors, shard_bytes_);
   for (size_t i = 0; i < shards.size(); ++i) {
     const std::string name =
         absl::StrFormat("%s-%05d-of-%05d.safetensors", group, i + 1, shards.size());
     WEFT_ASSIGN_OR_RETURN(const WrittenFile file,
                           write_safetensors(folder_ / name, shards[i], {{"format", "pt"}}));
-    for (const NamedTensor& named : shards[i]) {
+    for (const TensorSource& tensor : shards[i]) {
       const bool added =
-          tensors_
-              .emplace(named.name, Placed{name, safetensors_dtype(named.tensor.scalar_type()),
-                                          named.tensor.sizes().vec()})
+          tensors_.emplace(tensor.name, Placed{name, safetensors_dtype(tensor.dtype), tensor.shape})
               .second;
-      WEFT_CHECK(added, "tensor '", named.name, "' is stored twice");
+      WEFT_CHECK(added, "tensor '", tensor.name, "' is stored twice");
     }
     record(file);
   }
@@ -213,6 +218,24 @@ absl::Status TensorStore::read(const std::string& name, Tensor out) const {
   const at::NoGradGuard no_grad;
   out.copy_(file.read(entry));
   return absl::OkStatus();
+}
+
+Tensor TensorStore::view(const std::string& name) const {
+  const auto found = tensors_.find(name);
+  WEFT_CHECK(found != tensors_.end(), "no tensor '", name, "'");
+  return found->second->view(*found->second->find(name));
+}
+
+at::ScalarType TensorStore::dtype(const std::string& name) const {
+  const auto found = tensors_.find(name);
+  WEFT_CHECK(found != tensors_.end(), "no tensor '", name, "'");
+  return found->second->find(name)->dtype;
+}
+
+void TensorStore::release(const std::string& name) const {
+  const auto found = tensors_.find(name);
+  WEFT_CHECK(found != tensors_.end(), "no tensor '", name, "'");
+  found->second->release(*found->second->find(name));
 }
 
 absl::StatusOr<std::string> TensorStore::text(const std::string& name) const {

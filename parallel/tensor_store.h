@@ -32,6 +32,8 @@ class TensorStoreWriter final {
 
   // Writes `<group>-00001-of-0000N.safetensors`, ... and fsyncs each.
   // REQUIRES: names of tensors, groups and texts that the store does not have yet.
+  // Tensors are read one at a time as they are written.
+  absl::Status add_tensors(const std::string& group, const std::vector<TensorSource>& tensors);
   absl::Status add_tensors(const std::string& group, const std::vector<NamedTensor>& tensors);
   // Writes and fsyncs a small text file (recipe, model, state).
   absl::Status add_text(const std::string& name, const std::string& text);
@@ -69,6 +71,14 @@ class TensorStore final {
 
   // Copies a tensor into `out`, whose shape must agree; the type is converted if it differs.
   absl::Status read(const std::string& name, Tensor out) const;
+  // The tensor as it is stored, inside the mapped file: never to be written to, and gone with this
+  // store. REQUIRES: contains(name).
+  Tensor view(const std::string& name) const;
+  at::ScalarType dtype(const std::string& name) const;
+  // Gives back the memory that reading the tensor has taken.
+  void release(const std::string& name) const;
+  // The names of the text files.
+  const std::set<std::string>& texts() const { return texts_; }
   // A text file of the store.
   absl::StatusOr<std::string> text(const std::string& name) const;
   // Total bytes of all files but the manifest.

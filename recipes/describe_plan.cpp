@@ -6,6 +6,8 @@
 #include "absl/strings/str_format.h"
 
 #include "models/causal_lm.h"
+#include "models/decoding_state.h"
+#include "models/families.h"
 #include "models/flops.h"
 #include "recipes/environment.h"
 #include "recipes/plan.h"
@@ -43,7 +45,7 @@ Counts count_parameters(const ModelConfig& config) {
       add(counts.layers[std::stoul(spec.name.substr(7))], count);
     } else if (spec.name.rfind("final_norm", 0) == 0) {
       add(counts.final_norm, count);
-    } else {
+    } else {  // the position embedding too
       add(spec.name.rfind("head", 0) == 0 ? counts.head : counts.embedding, count);
     }
   }
@@ -63,15 +65,21 @@ std::string grouped(int64_t n) {
 
 std::string feed_forward_text(std::monostate) { return "-"; }
 std::string feed_forward_text(const MlpConfig& c) {
-  return absl::StrCat("mlp ", c.intermediate_size);
+  return absl::StrCat(c.gated ? "mlp " : "plain mlp ", c.intermediate_size);
 }
 std::string feed_forward_text(const MoeConfig& c) {
   return absl::StrCat("moe ", c.num_experts, " x ", c.intermediate_size, ", top ", c.top_k);
 }
 
-std::string mixer_text(const AttentionConfig&) { return "attention"; }
+std::string mixer_text(const AttentionConfig& c) {
+  return c.sliding_window > 0 ? absl::StrCat("attention, window ", c.sliding_window) : "attention";
+}
 std::string mixer_text(const MambaConfig& c) {
   return absl::StrCat("mamba ", c.inner_size, " x ", c.state_size);
+}
+
+std::string mixer_text(const Mamba2Config& c) {
+  return absl::StrCat("mamba2 ", c.inner_size(), " x ", c.state_size);
 }
 
 // Query heads / key-value heads x head width.
@@ -79,6 +87,9 @@ std::string heads_text(const AttentionConfig& c) {
   return absl::StrCat(c.num_heads, "/", c.num_kv_heads, " x ", c.head_dim);
 }
 std::string heads_text(const MambaConfig&) { return "-"; }
+std::string heads_text(const Mamba2Config& c) {
+  return absl::StrCat(c.num_heads, " x ", c.head_dim);
+}
 
 // Layer and counts are left empty.
 Row layer_row(const LayerConfig& layer) {
@@ -179,12 +190,27 @@ std::string memory_lines(const Recipe& recipe) {
 
 }  // namespace
 
-std::string describe_plan(const Recipe& recipe) {
-  const ModelConfig config = build_config(recipe.model);
-  return absl::StrCat(recipe.name, ": ", name_of(recipe.model.family), ", ", config.layers.size(),
+std::string describe_model(const std::string& name, const ModelRecipe& model) {
+  const ModelConfig config = build_config(model);
+  return absl::StrCat(name, ": ", name_of(model.family), ", ", config.layers.size(),
                       " layers, hidden_size ", config.hidden_size, ", vocabulary ",
-                      config.vocab_size, "\n\n", model_table(config), "\n",
-                      stage_lines(recipe, config), "\n", memory_lines(recipe));
+                      config.vocab_size, "\n\n", model_table(config));
+}
+
+std::string describe_state(const ModelRecipe& model, int64_t context) {
+  constexpr double kMiB = 1024.0 * 1024.0;
+  const StateBytes bytes = state_bytes(build_config(model), context, /*width=*/2);
+  const auto line = [&](const char* name, double value) {
+    return absl::StrFormat("  %-16s %12.3f MiB\n", name, value / kMiB);
+  };
+  return absl::StrCat("decoding state of one sequence of ", grouped(context), " tokens in bf16:\n",
+                      line("keys and values", bytes.keys_and_values),
+                      line("scans", bytes.scan), line("total", bytes.keys_and_values + bytes.scan));
+}
+
+std::string describe_plan(const Recipe& recipe) {
+  return absl::StrCat(describe_model(recipe.name, recipe.model), "\n",
+                      stage_lines(recipe, build_config(recipe.model)), "\n", memory_lines(recipe));
 }
 
 }  // namespace weft

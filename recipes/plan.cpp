@@ -49,9 +49,19 @@ double mixer_bytes(const MambaConfig& c, double, Widths w) {
   return 5 * w.x * di + w.x * small + (c.inner_norms ? norm_bytes(small, w) : 0) + states;
 }
 
+// The projection, the convolution's output, what the chunked scan and the gated norm keep, and a
+// state a chunk.
+double mixer_bytes(const Mamba2Config& c, double, Widths w) {
+  const double di = static_cast<double>(c.inner_size()), heads = static_cast<double>(c.num_heads);
+  const double conv = static_cast<double>(c.conv_channels());
+  const double states = w.m * di * static_cast<double>(c.state_size) /
+                        static_cast<double>(c.chunk_size);
+  return w.x * (di + 2 * conv + heads) + 3 * w.m * heads + di * (2 * w.x + 4 * w.m) + states;
+}
+
 double feed_forward_bytes(std::monostate, double, Widths) { return 0; }
 double feed_forward_bytes(const MlpConfig& c, double, Widths w) {
-  return 4 * w.x * static_cast<double>(c.intermediate_size);
+  return (c.gated ? 4 : 2) * w.x * static_cast<double>(c.intermediate_size);
 }
 double feed_forward_bytes(const MoeConfig& c, double d, Widths w) {
   const double k = static_cast<double>(c.top_k), f = static_cast<double>(c.intermediate_size);
@@ -66,13 +76,15 @@ double fixed_elements(const LayerConfig& layer, double d) {
   double elements = 0;
   if (const auto* a = std::get_if<AttentionConfig>(&layer.mixer)) {
     elements = d * static_cast<double>((a->num_heads + 2 * a->num_kv_heads) * a->head_dim);
+  } else if (const auto* m = std::get_if<MambaConfig>(&layer.mixer)) {
+    elements = static_cast<double>(m->inner_size) *
+               (2 * d + static_cast<double>(m->dt_rank + 2 * m->state_size));
   } else {
-    const auto& c = std::get<MambaConfig>(layer.mixer);
-    elements = static_cast<double>(c.inner_size) *
-               (2 * d + static_cast<double>(c.dt_rank + 2 * c.state_size));
+    const auto& m2 = std::get<Mamba2Config>(layer.mixer);
+    elements = d * static_cast<double>(m2.inner_size() + m2.conv_channels() + m2.num_heads);
   }
   if (const auto* c = std::get_if<MlpConfig>(&layer.feed_forward)) {
-    elements += 2 * d * static_cast<double>(c->intermediate_size);
+    elements += c->gated ? 2 * d * static_cast<double>(c->intermediate_size) : 0;
   } else if (const auto* c = std::get_if<MoeConfig>(&layer.feed_forward)) {
     const double row = d + 4 * static_cast<double>(c->intermediate_size);
     elements += static_cast<double>(c->num_experts * kExpertRowMultiple / 2) * row;

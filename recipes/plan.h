@@ -28,8 +28,15 @@ MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes);
 // limit, on CUDA (which must be there) the memory of the first GPU.
 int64_t available_memory(at::DeviceType device);
 
-// The model as a table of text: layer, mixer, feed-forward, heads, parameters, active parameters,
-// equal layers in a row folded, with totals, FLOPs per token and the memory plan.
+// The model as a table of text under a line with `name`: layer, mixer, feed-forward, heads,
+// parameters, active parameters, equal layers in a row folded, with totals.
+std::string describe_model(const std::string& name, const ModelRecipe& model);
+
+// What decoding keeps of one sequence of `context` tokens in bf16 (scan states in fp32): keys and
+// values, windows and states of scans, and both.
+std::string describe_state(const ModelRecipe& model, int64_t context);
+
+// describe_model, then FLOPs per token and the memory plan.
 std::string describe_plan(const Recipe& recipe);
 
 }  // namespace weft

@@ -133,6 +133,18 @@ void check_vocabulary(const Recipe& recipe, Problems& problems) {
   }
 }
 
+void check_positions(const Recipe& recipe, Problems& problems) {
+  if (!*recipe.model.learned_positions) return;
+  for (size_t i = 0; i < recipe.stages.size(); ++i) {
+    const int64_t length = recipe.stages[i].sequence_length;
+    if (length <= *recipe.model.max_position) continue;
+    problems.add("model.max_position",
+                 absl::StrCat("is ", *recipe.model.max_position, ", must be at least stages.", i,
+                              ".sequence_length (", length, "): positions are learned"));
+    return;
+  }
+}
+
 // Products of sizes that are each allowed can pass int64; nothing counts elements before this
 // check.
 void check_size(const ModelRecipe& model, Problems& problems) {
@@ -156,17 +168,21 @@ void check_model(const Recipe& recipe, bool stages_are_broken, Problems& problem
     if (!own.has_errors()) check_size(recipe.model, own);
   }
   for (const Problems::Problem& problem : own.all()) problems.add(problem.path, problem.message);
-  if (!stages_are_broken) check_vocabulary(recipe, problems);
+  if (stages_are_broken) return;
+  check_vocabulary(recipe, problems);
+  check_positions(recipe, problems);
 }
 
 }  // namespace
 
 void resolve(Recipe& recipe) {
-  int64_t vocab = 1;
+  int64_t vocab = 1, longest = 1;
   for (StageConfig& stage : recipe.stages) {
     resolve_stage(stage);
     vocab = std::max(vocab, Tokenizer(stage.data.tokenizer).vocab_size());
+    longest = std::max(longest, stage.sequence_length);
   }
+  if (!recipe.model.max_position.has_value()) recipe.model.max_position.value = longest;
   if (!recipe.model.vocab_size.has_value()) recipe.model.vocab_size.value = vocab;
   resolve(recipe.model);
 }

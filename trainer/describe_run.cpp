@@ -14,6 +14,7 @@
 #include "recipes/plan.h"
 #include "trainer/checkpoint.h"
 #include "trainer/metrics.h"
+#include "trainer/model_source.h"
 #include "trainer/plan_steps.h"
 #include "trainer/progress.h"
 
@@ -93,6 +94,10 @@ absl::StatusOr<Found> find(const fs::path& path, Log& log) {
   return found;
 }
 
+bool is_recipe(const fs::path& path) {
+  return path.extension() == ".yaml" || path.extension() == ".yml";
+}
+
 // The numbers of a metrics line; empty for what is no JSON object.
 MetricsRow row_of(const std::string& line) {
   const auto json = nlohmann::ordered_json::parse(line, nullptr, /*allow_exceptions=*/false);
@@ -134,7 +139,29 @@ std::string describe_metrics(const std::string& lines) {
   return text;
 }
 
+absl::StatusOr<std::string> describe_state(const fs::path& path, int64_t context, Log& log) {
+  if (is_recipe(path)) {
+    WEFT_ASSIGN_OR_RETURN(const LoadedRecipe loaded, load_recipe(path, {}, Purpose::kValidate));
+    return describe_state(loaded.recipe.model, context);
+  }
+  if (is_hf_folder(path) || is_imported(path)) {
+    WEFT_ASSIGN_OR_RETURN(const ModelSource source, ModelSource::open(path, log));
+    return describe_state(source.model(), context);
+  }
+  WEFT_ASSIGN_OR_RETURN(const Found found, find(path, log));
+  WEFT_ASSIGN_OR_RETURN(const Recipe recipe, parse_recipe(found.recipe, found.recipe_name));
+  return describe_state(recipe.model, context);
+}
+
 absl::StatusOr<std::string> describe_run(const fs::path& path, Log& log) {
+  if (is_recipe(path)) {
+    WEFT_ASSIGN_OR_RETURN(const LoadedRecipe loaded, load_recipe(path, {}, Purpose::kValidate));
+    return describe_plan(loaded.recipe);
+  }
+  if (is_hf_folder(path) || is_imported(path)) {
+    WEFT_ASSIGN_OR_RETURN(const ModelSource source, ModelSource::open(path, log));
+    return describe_model(path.string(), source.model());
+  }
   WEFT_ASSIGN_OR_RETURN(const Found found, find(path, log));
   WEFT_ASSIGN_OR_RETURN(const Recipe recipe, parse_recipe(found.recipe, found.recipe_name));
   std::string text = found.checkpoint.has_value()

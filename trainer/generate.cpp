@@ -1,6 +1,8 @@
 #include "trainer/generate.h"
 
 #include <algorithm>
+#include <deque>
+#include <string>
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/tensor.h>
@@ -9,27 +11,148 @@
 #include "base/random.h"
 
 namespace weft {
+namespace {
 
-std::vector<int64_t> generate(const CausalLM& model, std::vector<int64_t> prompt,
-                              const GenerationOptions& options) {
-  WEFT_CHECK(!prompt.empty(), "a prompt needs at least one token");
-  const at::NoGradGuard no_grad;
-  const RandomStream stream(options.seed, "generate", "");
-  std::vector<int64_t> all = std::move(prompt);
-  const size_t prompt_size = all.size();
-  for (int64_t i = 0; i < options.max_tokens; ++i) {
-    const int64_t length = std::min<int64_t>(static_cast<int64_t>(all.size()), options.window);
-    const std::vector<int64_t> window(all.end() - length, all.end());
-    const Tensor tokens = at::tensor(window, at::kLong).unsqueeze(0).to(options.device);
-    const Tensor hidden =
-        model.hidden(tokens, Documents::whole_rows(1, length, options.device), nullptr);
-    const Tensor logits = model.head(hidden.narrow(1, length - 1, 1)).reshape(-1).cpu();
-    const int64_t token = sample_token(logits, options.sampling, stream.uniform(i));
-    if (token == options.end_token) break;
-    all.push_back(token);
-    if (options.on_token && !options.on_token(token)) break;
+// One prompt and what has been made of it.
+struct Sequence {
+  size_t index;
+  std::vector<int64_t> tokens;  // the prompt, then the answer
+  size_t prompt_size;
+  RandomStream stream;
+
+  int64_t answered() const { return static_cast<int64_t>(tokens.size() - prompt_size); }
+};
+
+class Generator {
+ public:
+  Generator(const CausalLM& model, const GenerationOptions& options)
+      : model_(model), options_(options) {}
+
+  // Generates for all sequences at once until each has ended; they come back in `done`.
+  void run(std::vector<Sequence> active, std::vector<std::vector<int64_t>>& answers) {
+    std::vector<Tensor> logits;  // of the next token, a row each
+    std::vector<DecodingState> states;
+    for (const Sequence& sequence : active) states.push_back(prefill(sequence.tokens, logits));
+    DecodingState state = join_rows(states);
+    states.clear();
+    while (true) {
+      std::vector<int64_t> going;  // rows that get another token
+      for (size_t row = 0; row < active.size(); ++row) {
+        if (draw(active[row], logits[row])) going.push_back(static_cast<int64_t>(row));
+      }
+      retire(active, going, answers);
+      if (going.empty()) return;
+      if (going.size() < state.lengths.size()) state = select_rows(state, going);
+      step(active, state, logits);
+    }
   }
-  return {all.begin() + static_cast<int64_t>(prompt_size), all.end()};
+
+ private:
+  Tensor to_tokens(const std::vector<int64_t>& ids) const {
+    return at::tensor(ids, at::kLong).to(options_.device);
+  }
+
+  // hidden [rows, T, d] -> a row of logits [V] on the CPU for the last token of each.
+  void read_logits(const Tensor& hidden, std::vector<Tensor>& logits) const {
+    const Tensor all = model_.head(hidden.narrow(1, hidden.size(1) - 1, 1)).squeeze(1).cpu();
+    for (const Tensor& row : all.unbind()) logits.push_back(row);
+  }
+
+  // The state after the last tokens of a sequence that the window has room for.
+  DecodingState prefill(const std::vector<int64_t>& tokens, std::vector<Tensor>& logits) const {
+    const auto size = static_cast<int64_t>(tokens.size());
+    const int64_t kept = size < options_.window ? size : std::max<int64_t>(1, options_.window / 2);
+    const std::vector<int64_t> last(tokens.end() - kept, tokens.end());
+    DecodingState state = model_.new_state(1, capacity());
+    read_logits(model_.extend(to_tokens(last).unsqueeze(0), state), logits);
+    return state;
+  }
+
+  int64_t capacity() const { return std::max<int64_t>(options_.window, 1); }
+
+  // Draws the next token; whether the sequence wants another one after it.
+  bool draw(Sequence& sequence, const Tensor& logits) const {
+    if (sequence.answered() >= options_.max_tokens) return false;
+    penalize_repetition(logits, sequence.tokens, options_.sampling.repetition_penalty);
+    const double u = sequence.stream.uniform(static_cast<uint64_t>(sequence.answered()));
+    const int64_t token = sample_token(logits, options_.sampling, u);
+    if (token == options_.end_token) return false;
+    sequence.tokens.push_back(token);
+    if (options_.on_token && !options_.on_token(sequence.index, token)) return false;
+    return sequence.answered() < options_.max_tokens;
+  }
+
+  static void retire(std::vector<Sequence>& active, const std::vector<int64_t>& going,
+                     std::vector<std::vector<int64_t>>& answers) {
+    std::vector<Sequence> rest;
+    size_t next = 0;
+    for (size_t row = 0; row < active.size(); ++row) {
+      Sequence& sequence = active[row];
+      if (next < going.size() && going[next] == static_cast<int64_t>(row)) {
+        rest.push_back(std::move(sequence));
+        ++next;
+      } else {
+        const auto begin = sequence.tokens.begin() + static_cast<int64_t>(sequence.prompt_size);
+        answers[sequence.index].assign(begin, sequence.tokens.end());
+      }
+    }
+    active = std::move(rest);
+  }
+
+  // Feeds every sequence its last token; those whose window is full start anew.
+  void step(const std::vector<Sequence>& active, DecodingState& state,
+            std::vector<Tensor>& logits) const {
+    logits.clear();
+    const bool full = std::any_of(state.lengths.begin(), state.lengths.end(),
+                                  [&](int64_t length) { return length >= capacity(); });
+    if (full) {
+      std::vector<DecodingState> states;
+      for (size_t row = 0; row < active.size(); ++row) {
+        if (state.lengths[row] >= capacity()) {
+          states.push_back(prefill(active[row].tokens, logits));
+        } else {
+          DecodingState one = select_rows(state, {static_cast<int64_t>(row)});
+          read_logits(model_.extend(to_tokens({active[row].tokens.back()}).reshape({1, 1}), one),
+                      logits);
+          states.push_back(std::move(one));
+        }
+      }
+      state = join_rows(states);
+      return;
+    }
+    std::vector<int64_t> last;
+    for (const Sequence& sequence : active) last.push_back(sequence.tokens.back());
+    read_logits(model_.extend(to_tokens(last).unsqueeze(1), state), logits);
+  }
+
+  const CausalLM& model_;
+  const GenerationOptions& options_;
+};
+
+}  // namespace
+
+std::vector<std::vector<int64_t>> generate(const CausalLM& model,
+                                           const std::vector<std::vector<int64_t>>& prompts,
+                                           const GenerationOptions& options) {
+  WEFT_CHECK(options.batch >= 1 && options.window >= 1, "a batch of ", options.batch,
+             ", a window of ", options.window);
+  const at::NoGradGuard no_grad;
+  std::vector<std::vector<int64_t>> answers(prompts.size());
+  if (options.max_tokens == 0) return answers;
+  const auto batch = static_cast<size_t>(options.batch);
+  Generator generator(model, options);
+  for (size_t begin = 0; begin < prompts.size(); begin += batch) {
+    std::vector<Sequence> active;
+    for (size_t i = begin; i < std::min(begin + batch, prompts.size()); ++i) {
+      WEFT_CHECK(!prompts[i].empty(), "a prompt needs at least one token");
+      // The first stream has no number: a single prompt's text is what it has always been.
+      const std::string name = i == 0 ? "" : std::to_string(i);
+      active.push_back({i, prompts[i], prompts[i].size(),
+                        RandomStream(options.seed, "generate", name)});
+    }
+    generator.run(std::move(active), answers);
+  }
+  return answers;
 }
 
 }  // namespace weft

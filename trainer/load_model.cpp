@@ -4,24 +4,35 @@
 
 #include <ATen/Parallel.h>
 
+#include "models/families.h"
 #include "recipes/environment.h"
-#include "recipes/load.h"
-#include "trainer/checkpoint.h"
+#include "trainer/model_source.h"
 
 namespace weft {
+namespace {
 
-int64_t LoadedModel::sequence_length() const {
+int64_t longest_sequence(const ModelSource& source) {
+  if (source.recipe() == nullptr) return *source.model().max_position;
   int64_t longest = 1;
-  for (const StageConfig& stage : recipe.stages) longest = std::max(longest, stage.sequence_length);
+  for (const StageConfig& stage : source.recipe()->stages) {
+    longest = std::max(longest, stage.sequence_length);
+  }
   return longest;
+}
+
+}  // namespace
+
+absl::StatusOr<Tokenizer> LoadedModel::need_tokenizer() const {
+  if (tokenizer.has_value()) return *tokenizer;
+  return bad_input(path, ": its tokenizer, ", tokenizer_file,
+                   ", is not one that weft reads; give token ids instead of text");
 }
 
 absl::StatusOr<LoadedModel> load_model(const std::string& path, DeviceKind device,
                                        ComputeKind compute, Log& log) {
-  WEFT_ASSIGN_OR_RETURN(const Checkpoint checkpoint, CheckpointFolder::open(path, log));
-  WEFT_ASSIGN_OR_RETURN(const std::string text, checkpoint.store.text(kRecipeFile));
-  WEFT_ASSIGN_OR_RETURN(Recipe recipe,
-                        parse_recipe(text, (checkpoint.store.folder() / kRecipeFile).string()));
+  WEFT_ASSIGN_OR_RETURN(const ModelSource source, ModelSource::open(path, log));
+  Recipe recipe;
+  if (source.recipe() != nullptr) recipe = *source.recipe();
   if (device != DeviceKind::kAuto) recipe.device = device;
   if (compute != ComputeKind::kAuto) recipe.precision.compute = compute;
   for (const auto& [key, message] : missing_units(recipe)) {
@@ -30,20 +41,24 @@ absl::StatusOr<LoadedModel> load_model(const std::string& path, DeviceKind devic
   }
   const Runtime runtime = resolve_runtime(recipe);
   at::set_num_threads(runtime.threads);
-  const ModelConfig config = build_config(recipe.model);
+  const ModelConfig config = build_config(source.model());
   auto table = std::make_unique<ParameterTable>(parameter_table(config));
   auto store = std::make_unique<ParameterStore>(*table, runtime.types);
   for (Parameter& p : store->parameters()) {
-    WEFT_RETURN_IF_ERROR(checkpoint.store.read(p.spec->name, p.master));
+    WEFT_RETURN_IF_ERROR(source.read(*p.spec, p.master));
+    source.release(*p.spec);
   }
   store->refresh_compute();
   auto model = std::make_unique<CausalLM>(config, *store);
-  const Tokenizer tokenizer(recipe.stages[0].data.tokenizer);
-  return LoadedModel{std::move(recipe),
+  std::optional<Tokenizer> tokenizer;
+  if (!recipe.stages.empty()) tokenizer.emplace(recipe.stages[0].data.tokenizer);
+  return LoadedModel{source.model(),
                      runtime,
-                     checkpoint.state.step,
-                     checkpoint.store.folder().string(),
+                     source.step(),
+                     source.folder().string(),
+                     longest_sequence(source),
                      tokenizer,
+                     source.tokenizer_file(),
                      std::move(table),
                      std::move(store),
                      std::move(model)};

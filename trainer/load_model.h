@@ -1,6 +1,7 @@
 #pragma once
-// A trained model from a checkpoint, ready to evaluate or generate.
+// A model with its weights in memory, ready to evaluate, generate or be looked into.
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/log.h"
@@ -13,21 +14,24 @@
 namespace weft {
 
 struct LoadedModel {
-  Recipe recipe;
+  ModelRecipe recipe;
   Runtime runtime;
-  int64_t step;      // updates done
-  std::string path;  // the checkpoint's folder
-  Tokenizer tokenizer;
+  int64_t step;             // updates done; 0 where it is not a run's checkpoint
+  std::string path;         // the checkpoint's folder
+  int64_t sequence_length;  // tokens that it was trained on, or made for
+  // Empty for what came from Hugging Face: weft does not read `tokenizer_file`.
+  std::optional<Tokenizer> tokenizer;
+  std::string tokenizer_file;
   std::unique_ptr<ParameterTable> table;
   std::unique_ptr<ParameterStore> store;
   std::unique_ptr<CausalLM> model;
 
-  // Tokens of the longest sequence it was trained on.
-  int64_t sequence_length() const;
+  // The tokenizer, or bad input that says which file it would have to be read from.
+  absl::StatusOr<Tokenizer> need_tokenizer() const;
 };
 
-// `path`: a checkpoint's folder, or a run directory (its latest valid checkpoint). `device` and
-// `compute` replace those of the recipe unless they are auto.
+// `path`: what ModelSource::open takes. `device` and `compute` replace those of a run's recipe unless
+// they are auto.
 absl::StatusOr<LoadedModel> load_model(const std::string& path, DeviceKind device,
                                        ComputeKind compute, Log& log);
 

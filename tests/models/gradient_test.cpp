@@ -152,7 +152,7 @@ class WholeModel : public testing::TestWithParam<bool> {
   static ModelConfig two_layers(bool tied) {
     ModelConfig config{.vocab_size = 11,
                        .hidden_size = 6,
-                       .norm_eps = 1e-6,
+                       .norm = {.eps = 1e-6},
                        .tie_embeddings = tied,
                        .init = {.std = 0.4},
                        .layers = {}};
@@ -171,7 +171,7 @@ class WholeModel : public testing::TestWithParam<bool> {
                                              .num_kv_heads = 1,
                                              .head_dim = 4,
                                              .bias = true,
-                                             .rope = {RopeType::kDefault, 100.0}},
+                                             .rope = {.type = RopeType::kDefault, .theta = 100.0}},
                              MlpConfig{.intermediate_size = 7, .bias = true}});
     return config;
   }

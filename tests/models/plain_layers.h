@@ -81,7 +81,7 @@ struct PlainModel {
   const ParameterStore& store;
 
   Tensor norm(const Tensor& x, const std::string& name) const {
-    return plain_norm(x, store.compute(name + ".weight"), config.norm_eps);
+    return plain_norm(x, store.compute(name + ".weight"), config.norm.eps);
   }
   Tensor linear(const Tensor& x, const std::string& name) const {
     const Tensor y = x.matmul(store.compute(name + ".weight").t());
@@ -132,6 +132,10 @@ struct PlainModel {
                                                .dt_bias = store.compute(p + ".dt.bias"),
                                                .starts = documents.starts});
     return linear(y, p + ".out");
+  }
+
+  Tensor mixer(const Mamba2Config&, const std::string&, const Tensor&, const Documents&) const {
+    WEFT_CHECK(false, "Mamba-2 has its own reference (tests/kernels/ssd_test.cpp)");
   }
 
   Tensor feed_forward(std::monostate, const std::string&, const Tensor& x) const {

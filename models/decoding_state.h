@@ -1,0 +1,67 @@
+#pragma once
+// What a model remembers of the tokens that it has seen, so that the next ones cost no recomputation
+// (spec/models.md 16): keys and values, convolution windows, states of the scans.
+//
+//   DecodingState state = model.new_state(/*rows=*/1, /*capacity=*/prompt + 256);
+//   Tensor hidden = model.extend(prompt_tokens, state);   // prefill, in one pass or several
+//   hidden = model.extend(next_token, state);             // then a token at a time
+#include <cstdint>
+#include <variant>
+#include <vector>
+
+#include "base/tensor.h"
+#include "models/config.h"
+#include "models/rope.h"
+
+namespace weft {
+
+struct AttentionState {
+  // [Bz, KV, slots, e]. The token at position p of its row is in slot p; with a sliding window of W
+  // tokens there are W slots, and it is in slot p mod W. Keys are rotated, but for rope `dynamic`,
+  // whose angles change with every token.
+  Tensor k, v;
+};
+
+struct ScanState {
+  Tensor window;  // [Bz, K - 1, channels] the convolution's last inputs, in the compute type
+  Tensor h;       // Mamba-1 [Bz, di, N], Mamba-2 [Bz, Hs, P, N], in fp32 (fp64)
+};
+
+using LayerState = std::variant<AttentionState, ScanState>;
+
+struct DecodingState {
+  std::vector<LayerState> layers;
+  std::vector<int64_t> lengths;  // [Bz] tokens that each row has seen
+  int64_t capacity = 0;          // tokens that a row may have in all
+
+  int64_t rows() const { return static_cast<int64_t>(lengths.size()); }
+};
+
+// Zeros: no row has seen a token.
+DecodingState new_decoding_state(const ModelConfig& config, int64_t rows, int64_t capacity,
+                                 at::ScalarType compute, at::Device device);
+
+// The rows of several states, one after the other. REQUIRES: states of one model and one capacity.
+DecodingState join_rows(const std::vector<DecodingState>& states);
+// Some rows of a state, in the order of `rows`.
+DecodingState select_rows(const DecodingState& state, const std::vector<int64_t>& rows);
+
+// Bytes of the state of one row with `length` tokens, keys, values and windows taking `width` bytes
+// a value, scan states at least 4.
+struct StateBytes {
+  double keys_and_values = 0;
+  double scan = 0;  // windows and states: the same for every length
+};
+StateBytes state_bytes(const ModelConfig& config, int64_t length, int width);
+
+// What all layers share while rows that go on from a state get their next tokens.
+struct NewTokens {
+  int64_t count = 0;                    // T new tokens of every row
+  const std::vector<int64_t>& lengths;  // [Bz] tokens before them
+  Tensor starts;                        // [Bz, T] bool: false
+  Rotations rotations;
+
+  bool same_lengths() const;
+};
+
+}  // namespace weft

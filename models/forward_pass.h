@@ -1,0 +1,15 @@
+#pragma once
+// What all layers of a forward pass over whole documents share.
+#include "models/documents.h"
+#include "models/moe.h"
+#include "models/rope.h"
+
+namespace weft {
+
+struct ForwardPass {
+  const Documents& documents;
+  Rotations& rotations;  // of documents.positions
+  RouterStats* stats;    // null: not wanted
+};
+
+}  // namespace weft

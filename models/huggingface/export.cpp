@@ -1,0 +1,127 @@
+#include "models/huggingface/export.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include <ATen/ops/cat.h>
+
+#include "base/safetensors.h"
+#include "models/causal_lm.h"
+#include "models/families.h"
+#include "models/huggingface/config.h"
+
+namespace weft {
+namespace {
+
+const char* config_dtype(at::ScalarType type) {
+  if (type == at::kBFloat16) return "bfloat16";
+  if (type == at::kHalf) return "float16";
+  return type == at::kDouble ? "float64" : "float32";
+}
+
+// Tensors in the order of the state dict; a file ends before it would pass the limit.
+std::vector<std::vector<TensorSource>> cut(std::vector<TensorSource> tensors, int64_t shard_bytes) {
+  std::vector<std::vector<TensorSource>> shards;
+  int64_t filled = 0;
+  for (TensorSource& tensor : tensors) {
+    const int64_t bytes = tensor.bytes();
+    if (shards.empty() || filled + bytes > shard_bytes) {
+      shards.emplace_back();
+      filled = 0;
+    }
+    filled += bytes;
+    shards.back().push_back(std::move(tensor));
+  }
+  return shards;
+}
+
+// Ends of generation as config.json has them, where the original came without the file.
+std::string generation_config(const Json& config) {
+  Json out = {{"_from_model_config", true}};
+  for (const char* name : {"bos_token_id", "eos_token_id", "pad_token_id"}) {
+    if (config.contains(name) && !config[name].is_null()) out[name] = config[name];
+  }
+  return out.dump(2) + "\n";
+}
+
+class Exporter {
+ public:
+  Exporter(fs::path folder, const HfExport& contents)
+      : folder_(std::move(folder)), contents_(contents) {}
+
+  absl::Status write() {
+    const ParameterTable table = parameter_table(build_config(contents_.model));
+    const auto shards = cut(sources(hf_tensors(contents_.model.family, table)), contents_.shard_bytes);
+    WEFT_RETURN_IF_ERROR(write_texts());
+    Json weight_map = Json::object();
+    for (size_t i = 0; i < shards.size(); ++i) {
+      const std::string name =
+          shards.size() == 1
+              ? "model.safetensors"
+              : absl::StrFormat("model-%05d-of-%05d.safetensors", i + 1, shards.size());
+      for (const TensorSource& tensor : shards[i]) weight_map[tensor.name] = name;
+      const auto written = write_safetensors(folder_ / name, shards[i], {{"format", "pt"}});
+      WEFT_RETURN_IF_ERROR(written.status());
+    }
+    if (shards.size() <= 1) return absl::OkStatus();
+    const Json index = {{"metadata", {{"total_size", total_}}}, {"weight_map", weight_map}};
+    return write_file(folder_ / "model.safetensors.index.json", index.dump(2) + "\n");
+  }
+
+ private:
+  std::vector<TensorSource> sources(const std::vector<HfTensor>& tensors) {
+    std::vector<TensorSource> sources;
+    for (const HfTensor& tensor : tensors) {
+      const at::ScalarType type = contents_.dtype(tensor.parts[0]);
+      sources.push_back({tensor.name, type, tensor.shape, [this, tensor, type] {
+                           return read(tensor, type);
+                         }});
+      total_ += sources.back().bytes();
+      if (first_type_ == at::ScalarType::Undefined) first_type_ = type;
+    }
+    return sources;
+  }
+
+  absl::StatusOr<Tensor> read(const HfTensor& tensor, at::ScalarType type) {
+    std::vector<Tensor> parts;
+    for (const HfPart& part : tensor.parts) {
+      WEFT_ASSIGN_OR_RETURN(const Tensor rows, contents_.read(part));
+      parts.push_back(rows.to(type));
+    }
+    const Tensor whole = compose_hf_tensor(tensor, parts);
+    done_ += static_cast<int64_t>(whole.nbytes());
+    if (contents_.progress) contents_.progress(done_, total_);
+    return whole;
+  }
+
+  absl::Status write_texts() {
+    const Json config = write_hf_config(contents_.model, contents_.source, config_dtype(first_type_));
+    WEFT_RETURN_IF_ERROR(write_file(folder_ / "config.json", config.dump(2) + "\n"));
+    for (const auto& [name, text] : contents_.companions) {
+      WEFT_RETURN_IF_ERROR(write_file(folder_ / name, text));
+    }
+    if (contents_.companions.contains("generation_config.json")) return absl::OkStatus();
+    return write_file(folder_ / "generation_config.json", generation_config(config));
+  }
+
+  const fs::path folder_;
+  const HfExport& contents_;
+  int64_t total_ = 0, done_ = 0;
+  at::ScalarType first_type_ = at::ScalarType::Undefined;  // the embedding's: config.json's
+};
+
+}  // namespace
+
+Tensor compose_hf_tensor(const HfTensor& tensor, const std::vector<Tensor>& parts) {
+  const Tensor rows = parts.size() == 1 ? parts[0] : at::cat(parts);
+  if (tensor.layout == HfLayout::kTransposed) return rows.t().contiguous();
+  return (tensor.layout == HfLayout::kConv ? rows.unsqueeze(1) : rows).contiguous();
+}
+
+absl::Status write_hf_folder(const fs::path& folder, const HfExport& contents) {
+  WEFT_RETURN_IF_ERROR(check_exportable(contents.model));
+  WEFT_ASSIGN_OR_RETURN(NewFolder made, NewFolder::create(folder));
+  WEFT_RETURN_IF_ERROR(Exporter(made.temporary(), contents).write());
+  return made.commit();
+}
+
+}  // namespace weft

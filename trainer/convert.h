@@ -1,0 +1,28 @@
+#pragma once
+// From Hugging Face checkpoints to weft's and back (`weft import`, `weft export`), one tensor in
+// memory at a time. Import then export gives the same tensors bit for bit.
+#include <optional>
+#include <string>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/status.h"
+#include "base/tensor.h"
+
+namespace weft {
+
+// Writes the checkpoint `out`, a new folder, from the Hugging Face folder `path`: logical tensors in
+// the types that they have there, config.json and the files beside it.
+absl::Status import_checkpoint(const fs::path& path, const fs::path& out, Log& log);
+
+struct ExportOptions {
+  // Type of all tensors; empty: as they are stored, and for a run's checkpoint fp32, its masters'.
+  std::optional<at::ScalarType> dtype;
+  int64_t shard_bytes = 5'000'000'000;
+};
+
+// Writes the Hugging Face folder `out`, a new one, from any checkpoint.
+absl::Status export_checkpoint(const fs::path& path, const fs::path& out,
+                               const ExportOptions& options, Log& log);
+
+}  // namespace weft

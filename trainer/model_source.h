@@ -1,0 +1,64 @@
+#pragma once
+// A model and its weights, wherever they are: a checkpoint of a run, an imported checkpoint, or a
+// Hugging Face folder as it is. What every command that takes a checkpoint opens.
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "base/status.h"
+#include "models/huggingface/folder.h"
+#include "recipes/recipe.h"
+#include "trainer/checkpoint.h"
+
+namespace weft {
+
+// Texts of an imported checkpoint: this, then the name that the file had.
+inline constexpr char kHfPrefix[] = "huggingface.";
+
+// Whether `path` is a checkpoint made by `weft import`.
+bool is_imported(const fs::path& path);
+
+class ModelSource final {
+ public:
+  // `path`: a checkpoint's folder, a run directory (its newest whole checkpoint) or a Hugging Face
+  // folder. Warnings about it are logged.
+  static absl::StatusOr<ModelSource> open(const fs::path& path, Log& log);
+
+  const fs::path& folder() const { return folder_; }
+  const ModelRecipe& model() const { return model_; }
+  // Of the run that the checkpoint is of, else null.
+  const Recipe* recipe() const { return recipe_.has_value() ? &*recipe_ : nullptr; }
+  int64_t step() const { return step_; }  // updates done; 0 where it is not a run's
+
+  // config.json of the Hugging Face checkpoint that it comes from, or null.
+  const Json& hf_config() const { return hf_config_; }
+  // The files that came with it, by name (hf_companion_files).
+  absl::StatusOr<std::map<std::string, std::string>> companions() const;
+  // The file that holds its tokenizer, if there is one beside the weights, else "tokenizer.json".
+  std::string tokenizer_file() const;
+
+  at::ScalarType dtype(const ParameterSpec& row) const;  // as stored
+  absl::Status read(const ParameterSpec& row, Tensor out) const;
+  // A part as it is stored: never to be written to, and gone with this source.
+  Tensor view(const HfPart& part) const;
+  // Gives back the memory that reading the tensor has taken.
+  void release(const ParameterSpec& row) const;
+
+ private:
+  ModelSource(fs::path folder, std::variant<TensorStore, HfFolder> weights)
+      : folder_(std::move(folder)), weights_(std::move(weights)) {}
+  static absl::StatusOr<ModelSource> open_imported(const fs::path& path);
+  static absl::StatusOr<ModelSource> open_run(const fs::path& path, Log& log);
+
+  fs::path folder_;
+  std::variant<TensorStore, HfFolder> weights_;
+  ModelRecipe model_;
+  std::optional<Recipe> recipe_;
+  int64_t step_ = 0;
+  Json hf_config_ = nullptr;
+};
+
+}  // namespace weft
