@@ -15,6 +15,10 @@ namespace {
 
 constexpr double kNever = -std::numeric_limits<double>::infinity();  // exp(kNever) = 0
 
+// exp() of this and of all below is 0 in fp64 too: a step's exponent is taken for it where it is
+// less, so that one step that forgets all does not cost the sums of later ones their digits.
+constexpr double kForgotten = -1000;
+
 // t [Bz, T, ..] -> [rows, chunks, q, ..], a view of the pass's tokens.
 Tensor tokens_of(const Tensor& t, const SsdPass& p) {
   return t.narrow(0, p.row, p.rows)
@@ -34,13 +38,17 @@ Tensor by_heads(const Tensor& t, const SsdPass& p, at::ScalarType type) {
 
 // The inputs of a pass in the type that is computed in, and their decays.
 struct Chunks {
-  Tensor x, u;   // [rows, chunks, Hs, P, q]; u = dt x
-  Tensor dt;     // [rows, chunks, Hs, q]
-  Tensor b, c;   // [rows, chunks, G, q, N]
-  Tensor sums;   // [rows, chunks, Hs, q]: s
-  Tensor mask;   // [rows, chunks, 1, q, q]: 0 where token j reaches token i, -inf elsewhere
-  Tensor enter;  // [rows, chunks, Hs, q]: exp(s_i), the entering state's share in token i
-  Tensor leave;  // [rows, chunks, Hs, q]: exp(s_q - s_j), token j's share in the leaving state
+  Tensor x, u;  // [rows, chunks, Hs, P, q]; u = dt x
+  Tensor dt;    // [rows, chunks, Hs, q]
+  Tensor b, c;  // [rows, chunks, G, q, N]
+  // The sums s in two parts, which together have twice the digits: where they are large, so that
+  // exp(s_i - s_j) is exact for tokens near each other. [rows, chunks, Hs, q]
+  Tensor sums;       // rounded
+  Tensor rest_to;    // exp(s_i - sums_i), which is nearly 1
+  Tensor rest_from;  // exp(sums_j - s_j)
+  Tensor mask;       // [rows, chunks, 1, q, q]: 0 where token j reaches token i, -inf elsewhere
+  Tensor enter;      // [rows, chunks, Hs, q]: exp(s_i), the entering state's share in token i
+  Tensor leave;      // [rows, chunks, Hs, q]: exp(s_q - s_j), token j's share in the leaving state
 
   // exp(s_q), the entering state's share in the leaving one: [rows, chunks, Hs, 1, 1].
   Tensor carry() const { return enter.narrow(-1, enter.size(-1) - 1, 1).unsqueeze(-1); }
@@ -54,7 +62,12 @@ Chunks read_chunks(const SsdInputs& in, const Tensor& all_documents, const SsdPa
   k.u = k.x * k.dt.unsqueeze(-2);
   k.b = dense(tokens_of(in.b, p).transpose(2, 3), type);
   k.c = dense(tokens_of(in.c, p).transpose(2, 3), type);
-  k.sums = at::cumsum(k.dt * in.a.unsqueeze(-1), -1);
+  const Tensor steps = k.dt.to(at::kDouble) * in.a.to(at::kDouble).unsqueeze(-1);
+  const Tensor s = at::cumsum(steps.clamp_min(kForgotten), -1);
+  k.sums = s.to(type);
+  const Tensor rest = (s - k.sums).to(type);
+  k.rest_to = rest.exp();
+  k.rest_from = rest.neg().exp_();
 
   const Tensor documents = tokens_of(all_documents, p);  // [rows, chunks, q]
   const Tensor reaches = (documents.unsqueeze(-1) == documents.unsqueeze(-2)).tril();
@@ -63,15 +76,16 @@ Chunks read_chunks(const SsdInputs& in, const Tensor& all_documents, const SsdPa
                .unsqueeze(2);
   const Tensor before =  // the document that the entering state is of
       documents.narrow(-1, 0, 1) - tokens_of(in.starts, p).narrow(-1, 0, 1).to(at::kLong);
-  k.enter = k.sums.masked_fill((documents != before).unsqueeze(2), kNever).exp_();
+  k.enter = s.masked_fill((documents != before).unsqueeze(2), kNever).to(type).exp_();
   const Tensor last = documents.narrow(-1, p.length - 1, 1);
-  k.leave = (k.sums.narrow(-1, p.length - 1, 1) - k.sums)
+  k.leave = (s.narrow(-1, p.length - 1, 1) - s)
                 .masked_fill_((documents != last).unsqueeze(2), kNever)
+                .to(type)
                 .exp_();
   return k;
 }
 
-// exp(s_i - s_j) where j reaches i, else 0: [rows, chunks, Hs, q, q].
+// exp(sums_i - sums_j) where j reaches i, else 0: [rows, chunks, Hs, q, q].
 Tensor decays(const Chunks& k) {
   return (k.sums.unsqueeze(-1) - k.sums.unsqueeze(-2)).add_(k.mask).exp_();
 }
@@ -126,7 +140,8 @@ Tensor ssd_forward(const SsdInputs& in, const Tensor& documents, const SsdPass& 
   const Tensor products = at::matmul(k.c, k.b.transpose(-1, -2));  // [rows, chunks, G, q, q]
   const Tensor m = decays(k);
   split_groups(m, k).mul_(products.unsqueeze(3));
-  const Tensor out = at::matmul(k.u, m.transpose(-1, -2));
+  const Tensor out = at::matmul(k.u * k.rest_from.unsqueeze(-2), m.transpose(-1, -2));
+  out.mul_(k.rest_to.unsqueeze(-2));
 
   const Tensor added = times_group(k.u * k.leave.unsqueeze(-2), k.b, k);
   const Tensor carry = k.carry(), entering = at::empty_like(added);  // [rows, chunks, Hs, P, N]
@@ -171,9 +186,10 @@ void ssd_backward(const SsdInputs& in, const Tensor& documents, const SsdPass& p
   // Inside the chunks: dG = dM times the decays, summed over the heads of a group for dB and dC.
   const Tensor products = at::matmul(k.c, k.b.transpose(-1, -2));
   const Tensor m = decays(k);
-  Tensor within = at::matmul(dy.transpose(-1, -2), k.u).mul_(m);
+  const Tensor dy_to = dy * k.rest_to.unsqueeze(-2), rest_from = k.rest_from.unsqueeze(-2);
+  Tensor within = at::matmul(dy_to.transpose(-1, -2), k.u * rest_from).mul_(m);
   split_groups(m, k).mul_(products.unsqueeze(3));
-  const Tensor du = at::matmul(dy, m);
+  const Tensor du = at::matmul(dy_to, m).mul_(rest_from);
   const Tensor dproducts = split_groups(within, k).sum(3);
   split_groups(within, k).mul_(products.unsqueeze(3));  // dM * M
 
