@@ -82,9 +82,6 @@ SsdOutputs one_token(const SsdInputs& in) {
   return {y.to(in.x.scalar_type()).unsqueeze(1), h};
 }
 
-// The number of document starts up to each token, [Bz, T].
-Tensor count_documents(const SsdInputs& in) { return in.starts.cumsum(1, at::kLong); }
-
 struct Output {
   SsdOutputs outputs;
   Tensor entering;  // [Bz, chunks, Hs, P, N]: the states that enter the chunks; undefined where not
@@ -100,11 +97,10 @@ Output run_forward(const SsdInputs& in, int64_t chunk_size, bool keep_states) {
     out.entering = at::empty(sizes, final_state.options());
   }
   if (in.x.numel() == 0) return out;
-  const Tensor documents = count_documents(in);
   for (const SsdPass& pass : ssd_passes(in, chunk_size)) {
     const Tensor rows = final_state.narrow(0, pass.row, pass.rows);
     Tensor state = rows;
-    const Tensor entering = internal::ssd_forward(in, documents, pass, out.outputs.y, state);
+    const Tensor entering = internal::ssd_forward(in, pass, out.outputs.y, state);
     rows.copy_(state);
     if (keep_states) {
       out.entering.narrow(0, pass.row, pass.rows)
@@ -121,8 +117,7 @@ variable_list run_backward(const SsdInputs& in, int64_t chunk_size, const Tensor
   const SsdGradients grads{same(in.x), same(in.dt), same(in.b),
                            same(in.c), same(in.dt), same(in.dt)};
   if (in.x.numel() > 0) {
-    const Tensor documents = count_documents(in);
-    // Of the state that leaves the last pass so far: 0 after a row's last token.
+    // The gradient of the state between the passes; nothing is asked of a row's last one.
     const Tensor dstate = at::zeros(entering.select(1, 0).sizes(), in.dt.options());
     const std::vector<SsdPass> passes = ssd_passes(in, chunk_size);
     for (auto pass = passes.rbegin(); pass != passes.rend(); ++pass) {
@@ -130,7 +125,7 @@ variable_list run_backward(const SsdInputs& in, int64_t chunk_size, const Tensor
       Tensor state = rows;
       const Tensor states =
           entering.narrow(0, pass->row, pass->rows).narrow(1, pass->chunk, pass->chunks);
-      internal::ssd_backward(in, documents, *pass, states, dy, state, grads);
+      internal::ssd_backward(in, *pass, states, dy, state, grads);
       rows.copy_(state);
     }
   }

@@ -54,7 +54,7 @@ struct Chunks {
   Tensor carry() const { return enter.narrow(-1, enter.size(-1) - 1, 1).unsqueeze(-1); }
 };
 
-Chunks read_chunks(const SsdInputs& in, const Tensor& all_documents, const SsdPass& p) {
+Chunks read_chunks(const SsdInputs& in, const SsdPass& p) {
   const at::ScalarType type = in.dt.scalar_type();
   Chunks k;
   k.x = by_heads(in.x, p, type);
@@ -69,14 +69,13 @@ Chunks read_chunks(const SsdInputs& in, const Tensor& all_documents, const SsdPa
   k.rest_to = rest.exp();
   k.rest_from = rest.neg().exp_();
 
-  const Tensor documents = tokens_of(all_documents, p);  // [rows, chunks, q]
+  // [rows, chunks, q]: in which document of its chunk a token is; 0 is that of the entering state.
+  const Tensor documents = tokens_of(in.starts, p).cumsum(-1, at::kLong);
   const Tensor reaches = (documents.unsqueeze(-1) == documents.unsqueeze(-2)).tril();
   k.mask = at::zeros(reaches.sizes(), in.dt.options())
                .masked_fill_(reaches.logical_not(), kNever)
                .unsqueeze(2);
-  const Tensor before =  // the document that the entering state is of
-      documents.narrow(-1, 0, 1) - tokens_of(in.starts, p).narrow(-1, 0, 1).to(at::kLong);
-  k.enter = s.masked_fill((documents != before).unsqueeze(2), kNever).to(type).exp_();
+  k.enter = s.masked_fill((documents != 0).unsqueeze(2), kNever).to(type).exp_();
   const Tensor last = documents.narrow(-1, p.length - 1, 1);
   k.leave = (s.narrow(-1, p.length - 1, 1) - s)
                 .masked_fill_((documents != last).unsqueeze(2), kNever)
@@ -111,11 +110,13 @@ Tensor times_group(const Tensor& t, const Tensor& matrix, const Chunks& k) {
 }  // namespace
 
 std::vector<SsdPass> ssd_passes(const SsdInputs& in, int64_t chunk_size) {
-  // Bytes of the matrices M of a pass: few enough for the caches of a CPU, enough work for a GPU.
+  // Of the largest tensors of a pass: few enough bytes for the caches of a CPU, enough work for a
+  // GPU.
   const int64_t limit_bytes = int64_t{in.x.is_cpu() ? 4 : 128} << 20;
   const int64_t batch = in.x.size(0), time = in.x.size(1);
-  const int64_t length = std::min(chunk_size, time);
-  const int64_t chunk_bytes = in.x.size(2) * length * length * in.dt.element_size();
+  const int64_t width = in.x.size(3), states = in.b.size(3), length = std::min(chunk_size, time);
+  const int64_t largest = std::max(length * length, width * std::max(length, states));
+  const int64_t chunk_bytes = in.x.size(2) * largest * in.dt.element_size();
   const int64_t at_once = std::max<int64_t>(limit_bytes / chunk_bytes, 1);
   const int64_t rows = std::min(at_once, batch), whole = time / length;
   std::vector<SsdPass> passes;
@@ -134,9 +135,8 @@ std::vector<SsdPass> ssd_passes(const SsdInputs& in, int64_t chunk_size) {
   return passes;
 }
 
-Tensor ssd_forward(const SsdInputs& in, const Tensor& documents, const SsdPass& pass,
-                   const Tensor& y, Tensor& state) {
-  const Chunks k = read_chunks(in, documents, pass);
+Tensor ssd_forward(const SsdInputs& in, const SsdPass& pass, const Tensor& y, Tensor& state) {
+  const Chunks k = read_chunks(in, pass);
   const Tensor products = at::matmul(k.c, k.b.transpose(-1, -2));  // [rows, chunks, G, q, q]
   const Tensor m = decays(k);
   split_groups(m, k).mul_(products.unsqueeze(3));
@@ -176,10 +176,9 @@ Tensor decay_gradient(Tensor& within, const Tensor& entered, const Tensor& left,
 
 }  // namespace
 
-void ssd_backward(const SsdInputs& in, const Tensor& documents, const SsdPass& pass,
-                  const Tensor& entering_states, const Tensor& grad, Tensor& dstate,
-                  const SsdGradients& gradients) {
-  const Chunks k = read_chunks(in, documents, pass);
+void ssd_backward(const SsdInputs& in, const SsdPass& pass, const Tensor& entering_states,
+                  const Tensor& grad, Tensor& dstate, const SsdGradients& gradients) {
+  const Chunks k = read_chunks(in, pass);
   const Tensor dy = by_heads(grad, pass, k.dt.scalar_type());
   const Tensor entering = entering_states.contiguous();
 

@@ -1,10 +1,10 @@
 #pragma once
 // The chunked form of the SSD operator (spec/models.md 10) for a few chunks at once, forward and
-// backward. Inside a chunk of q tokens outputs are M u with M[i,j] = C_i.B_j exp(s_i - s_j), i >=
-// j, where u = dt x and s are the running sums of dt a; from chunk to chunk goes the state h [P,
-// N]. Tensors of a pass lie head by head and with the tokens innermost, [rows, chunks, Hs, P, q]:
-// the heads of a group are then adjacent rows of one matrix [(Hs/G) P, q], which multiplies the B
-// or C of the group as it is.
+// backward. Inside a chunk of q tokens the outputs are M u, where u = dt x and
+//   M[i,j] = C_i.B_j exp(s_i - s_j) for i >= j of one document, s the running sums of dt a;
+// from chunk to chunk goes the state h. Tensors of a pass lie head by head and with the tokens
+// innermost, [rows, chunks, Hs, P, q]: the heads of a group are then adjacent rows of one matrix
+// of (Hs / G) P rows, which multiplies the B or C of the group as it is.
 #include <vector>
 
 #include "models/kernels/ssd.h"
@@ -19,8 +19,8 @@ struct SsdPass {
   int64_t length;         // tokens per chunk; shorter than the others in the row's last
 };
 
-// The passes that make up all rows, each row's in the order of time. A pass is as large as memory
-// for its matrices M allows, and one row's one chunk at least.
+// The passes that make up all rows, each row's in the order of time. A pass is as large as a
+// limit on its memory allows, and one chunk of one row at least.
 std::vector<SsdPass> ssd_passes(const SsdInputs& in, int64_t chunk_size);
 
 struct SsdGradients {
@@ -29,19 +29,15 @@ struct SsdGradients {
   Tensor dd;           // [Bz, T, Hs]: and of d
 };
 
-// Both read `in` and `documents` [Bz, T], the number of document starts up to each token, at the
-// tokens of the pass.
-
-// Writes y [Bz, T, Hs, P]; `state` [rows, Hs, P, N], which enters the pass, becomes the one that
-// leaves it. Returns the states that enter the chunks, [rows, chunks, Hs, P, N].
-Tensor ssd_forward(const SsdInputs& in, const Tensor& documents, const SsdPass& pass,
-                   const Tensor& y, Tensor& state);
+// Writes y [Bz, T, Hs, P] at the pass's tokens; `state` [rows, Hs, P, N], which enters the pass,
+// becomes the one that leaves it. Returns the states that enter the chunks, [rows, chunks, Hs, P,
+// N].
+Tensor ssd_forward(const SsdInputs& in, const SsdPass& pass, const Tensor& y, Tensor& state);
 
 // Writes the gradients at the pass's tokens. `entering` is what ssd_forward returned, dy the
 // gradient of y; `dstate`, the gradient of the state that leaves the pass, becomes that of the one
 // that enters it.
-void ssd_backward(const SsdInputs& in, const Tensor& documents, const SsdPass& pass,
-                  const Tensor& entering, const Tensor& dy, Tensor& dstate,
-                  const SsdGradients& gradients);
+void ssd_backward(const SsdInputs& in, const SsdPass& pass, const Tensor& entering,
+                  const Tensor& dy, Tensor& dstate, const SsdGradients& gradients);
 
 }  // namespace weft::internal
