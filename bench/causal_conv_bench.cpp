@@ -1,7 +1,7 @@
 // The causal convolution with silu, forward and backward, against LibTorch's conv1d on [Bz, D, T]
 // followed by silu (without documents, which it cannot do). Prints the ratio, then Google
 // Benchmark's table with bytes per second: forward reads x and writes y, backward reads x and dy
-// and writes dx. Arguments: [Bz, T, D].
+// and writes dx. Arguments: [Bz, T, D]. Then one token with a window, as in decoding.
 #include "benchmark/benchmark.h"
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
@@ -69,6 +69,23 @@ void conv_forward_backward(benchmark::State& state, at::ScalarType type) {
   state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * in.x.nbytes() * 5));
 }
 
+// One token of decoding. Arguments: [Bz, D].
+void conv_one_token(benchmark::State& state, at::ScalarType type) {
+  const at::NoGradGuard no_grad;
+  const Inputs in = make_inputs(state.range(0), 1, state.range(1), type);
+  Tensor window = at::randn({state.range(0), kTaps - 1, state.range(1)}).to(type);
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(
+        causal_conv_silu_with_state(in.x, in.weight, in.bias, in.starts, window));
+  }
+  state.SetItemsProcessed(state.iterations() * state.range(0));
+}
+
+void one_token_sizes(benchmark::internal::Benchmark* b) {
+  b->Args({1, 1536})->Args({1, 4096})->Args({8, 1536})->Args({8, 4096});
+  b->Unit(benchmark::kMicrosecond)->UseRealTime();
+}
+
 void sizes(benchmark::internal::Benchmark* b) {
   b->Args({2, 1024, 1024})->Args({1, 1025, 59})->Args({8, 1024, 512});
   b->Unit(benchmark::kMillisecond)->UseRealTime();
@@ -78,6 +95,8 @@ BENCHMARK_CAPTURE(conv_forward, fp32, at::kFloat)->Apply(sizes);
 BENCHMARK_CAPTURE(conv_forward, bf16, at::kBFloat16)->Apply(sizes);
 BENCHMARK_CAPTURE(conv_forward_backward, fp32, at::kFloat)->Apply(sizes);
 BENCHMARK_CAPTURE(conv_forward_backward, bf16, at::kBFloat16)->Apply(sizes);
+BENCHMARK_CAPTURE(conv_one_token, fp32, at::kFloat)->Apply(one_token_sizes);
+BENCHMARK_CAPTURE(conv_one_token, bf16, at::kBFloat16)->Apply(one_token_sizes);
 
 }  // namespace
 }  // namespace weft

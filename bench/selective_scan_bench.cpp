@@ -1,6 +1,6 @@
 // The selective scan, forward and backward, against a step-by-step loop in LibTorch operators over
 // unbind(1) slices with one stack at the end. Prints the ratios, then Google Benchmark's table.
-// Arguments: [Bz, T, D, N].
+// Arguments: [Bz, T, D, N]. Then one token with a state, as in decoding.
 #include <vector>
 
 #include "benchmark/benchmark.h"
@@ -91,6 +91,23 @@ void scan_forward_backward(benchmark::State& state, at::ScalarType type) {
   state.SetItemsProcessed(state.iterations() * state.range(0) * state.range(1));
 }
 
+// One token of decoding, the state updated in place. Arguments: [Bz, D, N].
+void scan_one_token(benchmark::State& state, at::ScalarType type) {
+  const at::NoGradGuard no_grad;
+  SelectiveScanInputs in = make_inputs({state.range(0), 1, state.range(1), state.range(2)}, type);
+  in.initial_state =
+      at::randn({state.range(0), state.range(1), state.range(2)}, in.a_log.options());
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(selective_scan_with_state(in, in.initial_state));
+  }
+  state.SetItemsProcessed(state.iterations() * state.range(0));
+}
+
+void one_token_sizes(benchmark::internal::Benchmark* b) {
+  b->Args({1, 1536, 16})->Args({1, 4096, 16})->Args({8, 1536, 16})->Args({8, 4096, 16});
+  b->Unit(benchmark::kMicrosecond)->UseRealTime();
+}
+
 void sizes(benchmark::internal::Benchmark* b) {
   b->Args({2, 1024, 1024, 16})->Args({1, 1025, 59, 17})->Args({8, 1024, 512, 16});
   b->Unit(benchmark::kMillisecond)->UseRealTime();
@@ -100,6 +117,8 @@ BENCHMARK_CAPTURE(scan_forward, fp32, at::kFloat)->Apply(sizes);
 BENCHMARK_CAPTURE(scan_forward, bf16, at::kBFloat16)->Apply(sizes);
 BENCHMARK_CAPTURE(scan_forward_backward, fp32, at::kFloat)->Apply(sizes);
 BENCHMARK_CAPTURE(scan_forward_backward, bf16, at::kBFloat16)->Apply(sizes);
+BENCHMARK_CAPTURE(scan_one_token, fp32, at::kFloat)->Apply(one_token_sizes);
+BENCHMARK_CAPTURE(scan_one_token, bf16, at::kBFloat16)->Apply(one_token_sizes);
 
 }  // namespace
 }  // namespace weft

@@ -112,6 +112,16 @@ Tensor run_forward(const Readable& in, cpu::Isa isa) {
   return y;
 }
 
+// One token on the CPU.
+Tensor run_step(const Readable& in, const Tensor& window, cpu::Isa isa) {
+  const Tensor y = at::empty(in.x.sizes(), in.x.options());
+  with_storage(in.x, [&](auto storage) {
+    using S = decltype(storage);
+    cpu::causal_conv(ConvStep<S>{raw<S>(in), rows<S>(y), values<S>(window)}, isa);
+  });
+  return y;
+}
+
 // Gradients of x, weight and bias, all in the types of `in`.
 variable_list run_backward(const Readable& in, const Tensor& dy, cpu::Isa isa) {
   const int64_t batch = in.x.size(0), time = in.x.size(1), channels = in.x.size(2);
@@ -199,6 +209,9 @@ Tensor causal_conv_silu_with_state(const Tensor& x, const Tensor& weight, const 
   check_window(x, weight, window);
   WEFT_CHECK(!needs_gradients(x, weight, bias) && !window.requires_grad(),
              "causal_conv_silu_with_state has no gradients");
+  if (x.is_cpu() && x.size(1) == 1 && x.numel() > 0) {
+    return run_step(readable(x, weight, bias, starts), window, isa);
+  }
   return convolve_with_window(x, weight, bias, starts, window, isa);
 }
 

@@ -29,6 +29,14 @@ struct ConvForward {
   Rows<S> y;
 };
 
+// The one token of x and y, [Bz, 1, D], with window [Bz, K-1, D], which is dense and moves on.
+template <class S>
+struct ConvStep {
+  ConvInputs<S> in;
+  Rows<S> y;
+  S* window;
+};
+
 // Gradients as their inputs. Partial sums: dweight [Bz * tiles, D, K], dbias [Bz * tiles, D].
 template <class S>
 struct ConvBackward {

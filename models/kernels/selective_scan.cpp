@@ -133,7 +133,8 @@ Output run_forward(const SelectiveScanInputs& in, bool keep_states, const Tensor
                    cpu::Isa isa) {
   Output out{at::empty(in.x.sizes(), in.x.options()), {}};
   const int64_t chunks = (in.x.size(1) + kScanChunk - 1) / kScanChunk;
-  keep_states |= in.x.is_cuda();  // where the kernel itself needs them
+  const bool one_token = in.x.size(1) == 1 && final_state.defined();
+  keep_states |= in.x.is_cuda() && !one_token;  // where the kernel itself needs them
   if (keep_states) {
     out.entering =
         at::empty({in.x.size(0), chunks, in.b.size(2), in.x.size(2)}, in.a_log.options());

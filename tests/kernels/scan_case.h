@@ -42,12 +42,43 @@ inline SelectiveScanInputs scan_inputs(const ScanCase& s, at::ScalarType type) {
   return in;
 }
 
+// Tokens first .. first + length - 1 of every input.
+inline SelectiveScanInputs slice_time(const SelectiveScanInputs& in, int64_t first,
+                                      int64_t length) {
+  SelectiveScanInputs out = in;
+  for (Tensor* t : {&out.x, &out.dt, &out.b, &out.c, &out.z, &out.starts}) {
+    *t = t->narrow(1, first, length);
+  }
+  return out;
+}
+
 inline std::vector<Tensor*> differentiable(SelectiveScanInputs& in) {
   return {&in.x, &in.dt, &in.b, &in.c, &in.z, &in.a_log, &in.d, &in.dt_bias};
 }
 
 inline const std::vector<std::string> kScanResults = {"y",  "dx",     "ddt", "db",      "dc",
                                                       "dz", "da_log", "dd",  "ddt_bias"};
+
+// The same case with a state to go on from, about as large as the scan itself makes them.
+inline SelectiveScanInputs scan_inputs_with_state(const ScanCase& s, at::ScalarType type) {
+  const at::Generator random = at::detail::createCPUGenerator(13);
+  SelectiveScanInputs in = scan_inputs(s, type);
+  const std::vector<int64_t> sizes = {s.batch, s.channels, s.states};
+  in.initial_state =
+      at::randn(sizes, random, at::TensorOptions(at::kDouble)).to(in.a_log.scalar_type());
+  return in;
+}
+
+// y and the final state by `scan`, computed with inputs converted to `type` first.
+template <class Scan>
+std::vector<Tensor> state_results(const Scan& scan, SelectiveScanInputs in, at::ScalarType type) {
+  const auto parameter = type == at::kDouble ? at::kDouble : at::kFloat;
+  for (Tensor* t : {&in.x, &in.dt, &in.b, &in.c, &in.z}) *t = t->to(type);
+  for (Tensor* t : {&in.a_log, &in.d, &in.dt_bias}) *t = t->to(parameter);
+  if (in.initial_state.defined()) in.initial_state = in.initial_state.to(parameter);
+  const ScanOutputs out = scan(in);
+  return {out.y, out.final_state};
+}
 
 // The weights of the loss sum(weight * y) whose gradients are looked at.
 inline Tensor scan_loss_weight(const Tensor& y) {

@@ -75,15 +75,6 @@ TEST(SelectiveScan, PassesCentralDifferences) {
   }
 }
 
-// Tokens first .. first + length - 1 of every input.
-SelectiveScanInputs slice_time(const SelectiveScanInputs& in, int64_t first, int64_t length) {
-  SelectiveScanInputs out = in;
-  for (Tensor* t : {&out.x, &out.dt, &out.b, &out.c, &out.z, &out.starts}) {
-    *t = t->narrow(1, first, length);
-  }
-  return out;
-}
-
 class PackedDocuments : public testing::TestWithParam<std::vector<int64_t>> {};
 
 // Bit for bit: a start makes the kernel forget all, wherever it stands in a chunk.

@@ -5,6 +5,9 @@
 namespace weft::cpu {
 namespace {
 
+// Channels of a single token that are worth a thread: some 10 microseconds.
+constexpr int64_t kChannelsOfAThread = 16384;
+
 int64_t task_count(const ConvShape& shape) {
   const int64_t tiles = (shape.time + kConvSteps - 1) / kConvSteps;
   return shape.batch * tiles * ((shape.channels + kConvGroup - 1) / kConvGroup);
@@ -36,8 +39,21 @@ void causal_conv(const ConvBackward<S>& conv, Isa isa) {
             [&](int64_t index, void* workspace) { task(conv, index, workspace); });
 }
 
+template <class S>
+void causal_conv(const ConvStep<S>& conv, Isa isa) {
+  const ConvShape& shape = conv.in.shape;
+  const auto task = isa == Isa::kAvx512 ? avx512::conv_step_task<S>
+                    : isa == Isa::kAvx2 ? avx2::conv_step_task<S>
+                                        : baseline::conv_step_task<S>;
+  run_tasks((shape.channels + kConvGroup - 1) / kConvGroup,
+            conv_workspace_bytes(shape.taps, sizeof(Compute<S>)),
+            [&](int64_t index, void* workspace) { task(conv, index, workspace); },
+            /*at_least=*/kChannelsOfAThread / (shape.batch * kConvGroup) + 1);
+}
+
 #define WEFT_INSTANTIATE(S)                                 \
   template void causal_conv<S>(const ConvForward<S>&, Isa); \
+  template void causal_conv<S>(const ConvStep<S>&, Isa);    \
   template void causal_conv<S>(const ConvBackward<S>&, Isa);
 WEFT_INSTANTIATE(float)
 WEFT_INSTANTIATE(double)

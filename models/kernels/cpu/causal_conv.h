@@ -15,14 +15,20 @@ void causal_conv(const ConvForward<S>& conv, Isa isa);
 template <class S>
 void causal_conv(const ConvBackward<S>& conv, Isa isa);
 
-// Bytes that a task of either pass needs as its workspace, aligned to 64, in every version.
+template <class S>
+void causal_conv(const ConvStep<S>& conv, Isa isa);
+
+// Bytes that a task of any of them needs as its workspace, aligned to 64, in every version.
 int64_t conv_workspace_bytes(int64_t taps, int64_t compute_size);
 
-// One task of a pass, as compiled for each instruction set.
+// One task of a pass, as compiled for each instruction set. A step's task is a group of channels
+// for all rows of the batch.
 #define WEFT_DECLARE_CONV(ISA)                                                         \
   namespace ISA {                                                                      \
   template <class S>                                                                   \
   void conv_forward_task(const ConvForward<S>& conv, int64_t task, void* workspace);   \
+  template <class S>                                                                   \
+  void conv_step_task(const ConvStep<S>& conv, int64_t task, void* workspace);         \
   template <class S>                                                                   \
   void conv_backward_task(const ConvBackward<S>& conv, int64_t task, void* workspace); \
   }

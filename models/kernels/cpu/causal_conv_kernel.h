@@ -101,6 +101,33 @@ inline void for_each_sum(const ConvInputs<S>& in, const ConvTask& task, int64_t 
   convolve_token<0>(in, task, t, taps, parameters, f);
 }
 
+// One token after a window, for a group of channels of all rows: sums in the order of convolve.
+template <class S>
+void conv_step_task(const ConvStep<S>& conv, int64_t group, void* workspace) {
+  using C = Compute<S>;
+  const ConvShape& shape = conv.in.shape;
+  const int64_t kept = shape.taps - 1;
+  const ConvTask task = conv_task(shape, group);
+  Carver carver(workspace);
+  const ConvParameters<C> parameters = load_conv_parameters(conv.in, task, carver);
+  for (int64_t b = 0; b < shape.batch; ++b) {
+    for (int v = 0; v * kLanes<C> < task.channels; ++v) {
+      const int64_t channel = task.first + v * kLanes<C>;
+      const int count = task.channels - v * kLanes<C>;
+      const Vec<C> x = load(at(conv.in.x, b, 0, channel), count);
+      Vec<C> newer = x, sum = parameters.bias[v] + parameters.weight[v] * x;
+      for (int64_t j = 1; j <= kept; ++j) {
+        S* row = conv.window + (b * kept + kept - j) * shape.channels + channel;
+        const Vec<C> old = conv.in.starts[b] ? Vec<C>{} : load(row, count);
+        sum += parameters.weight[j * kConvVectors<C> + v] * old;
+        store(row, newer, count);
+        newer = old;
+      }
+      store(at(conv.y, b, 0, channel), sum * sigmoid<C>(sum), count);
+    }
+  }
+}
+
 template <class S>
 void conv_forward_task(const ConvForward<S>& conv, int64_t index, void* workspace) {
   using C = Compute<S>;

@@ -3,6 +3,25 @@
 #include "models/kernels/cpu/tasks.h"
 
 namespace weft::cpu {
+namespace {
+
+// States of a single token that are worth a thread: some 10 microseconds.
+constexpr int64_t kStatesOfAThread = 32768;
+
+template <class S>
+void scan_step(const ScanForward<S>& scan, Isa isa) {
+  const ScanShape& shape = scan.in.shape;
+  const auto task = isa == Isa::kAvx512 ? avx512::scan_step_task<S>
+                    : isa == Isa::kAvx2 ? avx2::scan_step_task<S>
+                                        : baseline::scan_step_task<S>;
+  const int64_t states_of_a_task = shape.batch * kScanGroup * shape.states;
+  run_tasks(
+      scan_groups(shape.channels), scan_step_workspace_bytes(shape.states, sizeof(Compute<S>)),
+      [&](int64_t index, void* workspace) { task(scan, index, workspace); },
+      /*at_least=*/kStatesOfAThread / states_of_a_task + 1);
+}
+
+}  // namespace
 
 int64_t scan_groups(int64_t channels) { return (channels + kScanGroup - 1) / kScanGroup; }
 
@@ -13,9 +32,15 @@ int64_t scan_workspace_bytes(int64_t states, int64_t compute_size) {
          6 * kBlockBytes;
 }
 
+int64_t scan_step_workspace_bytes(int64_t states, int64_t compute_size) {
+  const int64_t padded = states * compute_size + 64;  // a row of states in full vectors
+  return (kScanGroup + 2) * padded + 2 * kScanGroup * compute_size + 5 * 64;
+}
+
 template <class S>
 void selective_scan(const ScanForward<S>& scan, Isa isa) {
   const ScanShape& shape = scan.in.shape;
+  if (shape.time == 1 && scan.final_state != nullptr) return scan_step(scan, isa);
   const auto task = isa == Isa::kAvx512 ? avx512::scan_forward_task<S>
                     : isa == Isa::kAvx2 ? avx2::scan_forward_task<S>
                                         : baseline::scan_forward_task<S>;

@@ -11,6 +11,7 @@ inline constexpr int kScanGroup = 128;
 
 int64_t scan_groups(int64_t channels);
 
+// A single token with a final_state has kernels of its own.
 template <class S>
 void selective_scan(const ScanForward<S>& scan, Isa isa);
 
@@ -20,11 +21,17 @@ void selective_scan(const ScanBackward<S>& scan, Isa isa);
 // Bytes that a task of either pass needs as its workspace, aligned to 64, in every version.
 int64_t scan_workspace_bytes(int64_t states, int64_t compute_size);
 
-// One task of a pass, as compiled for each instruction set.
+// The same for the task of a single token.
+int64_t scan_step_workspace_bytes(int64_t states, int64_t compute_size);
+
+// One task of a pass, as compiled for each instruction set. A step's task is a group of channels
+// for all rows of the batch.
 #define WEFT_DECLARE_SCAN(ISA)                                                         \
   namespace ISA {                                                                      \
   template <class S>                                                                   \
   void scan_forward_task(const ScanForward<S>& scan, int64_t task, void* workspace);   \
+  template <class S>                                                                   \
+  void scan_step_task(const ScanForward<S>& scan, int64_t task, void* workspace);      \
   template <class S>                                                                   \
   void scan_backward_task(const ScanBackward<S>& scan, int64_t task, void* workspace); \
   }

@@ -20,9 +20,9 @@ Bf16 narrow(float x, Bf16) { return Bf16{c10::BFloat16(x).x}; }
 
 }  // namespace
 
-void run_tasks(int64_t count, int64_t workspace_bytes,
-               const std::function<void(int64_t, void*)>& f) {
-  at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
+void run_tasks(int64_t count, int64_t workspace_bytes, const std::function<void(int64_t, void*)>& f,
+               int64_t at_least) {
+  at::parallel_for(0, count, at_least, [&](int64_t begin, int64_t end) {
     const std::unique_ptr<std::byte, AlignedDelete> workspace(static_cast<std::byte*>(
         ::operator new (static_cast<size_t>(workspace_bytes), std::align_val_t{64})));
     for (int64_t task = begin; task < end; ++task) f(task, workspace.get());

@@ -7,9 +7,10 @@
 namespace weft::cpu {
 
 // f(task, workspace) for tasks 0 .. count - 1, on any thread and in any order. A workspace has
-// `workspace_bytes`, aligned to 64, with unknown contents.
-void run_tasks(int64_t count, int64_t workspace_bytes,
-               const std::function<void(int64_t, void*)>& f);
+// `workspace_bytes`, aligned to 64, with unknown contents. A thread gets `at_least` tasks: small
+// ones don't pay for waking another.
+void run_tasks(int64_t count, int64_t workspace_bytes, const std::function<void(int64_t, void*)>& f,
+               int64_t at_least = 1);
 
 // out[i] = sum over p < count of partials[p * size + i], in the order of p.
 template <class S>

@@ -10,7 +10,8 @@ namespace weft::cuda {
 // Channels in a group: db and dc are summed inside groups first.
 inline constexpr int kScanGroup = 32;
 
-// `entering` must not be null.
+// `entering` must not be null but for a single token with a final_state, which has a kernel of its
+// own.
 template <class S>
 void selective_scan(const ScanForward<S>& scan, cudaStream_t stream);
 

@@ -92,6 +92,35 @@ __global__ void forward_kernel(ScanForward<S> scan) {
   }
 }
 
+// A single token with a final_state, for decoding: the same grid and threads, without shared memory
+// or barriers. Bound by reading a_log and the state and writing it.
+template <class S>
+__global__ void step_kernel(ScanForward<S> scan) {
+  using C = Compute<S>;
+  const ScanInputs<S>& in = scan.in;
+  const ScanShape& shape = in.shape;
+  const int lane = threadIdx.x % kScanLanes;
+  const int64_t b = blockIdx.y;
+  const int64_t c = int64_t{blockIdx.x} * kScanGroup + threadIdx.x / kScanLanes;
+  const bool inside = c < shape.channels;
+  const C x = inside ? widen(*at(in.x, b, 0, c)) : C(0);
+  const C delta = inside ? softplus(widen(*at(in.dt, b, 0, c)) + in.dt_bias[c]) : C(0);
+  const bool from_zero = scan.initial_state == nullptr || in.starts[b];
+  C sum = 0;
+  for (int64_t n = lane; inside && n < shape.states; n += kScanLanes) {
+    const int64_t i = (b * shape.channels + c) * shape.states + n;
+    const C a = -exponential(in.a_log[c * shape.states + n]);
+    const C before = from_zero ? C(0) : scan.initial_state[i];
+    const C h = exponential(delta * a) * before + delta * x * widen(*at(in.b, b, 0, n));
+    scan.final_state[i] = h;
+    sum += h * widen(*at(in.c, b, 0, n));
+  }
+  sum = sum_over_lanes(sum);
+  if (!inside || lane > 0) return;
+  const C z = widen(*at(in.z, b, 0, c));
+  narrow((sum + in.d[c] * x) * z * sigmoid(z), at(scan.y, b, 0, c));
+}
+
 }  // namespace
 
 template <class S>
@@ -100,6 +129,11 @@ void selective_scan(const ScanForward<S>& scan, cudaStream_t stream) {
   if (shape.batch == 0 || shape.channels == 0) return;
   const dim3 grid(static_cast<unsigned>(parts(shape.channels, kScanGroup)),
                   static_cast<unsigned>(shape.batch));
+  if (shape.time == 1 && scan.final_state != nullptr) {
+    step_kernel<S><<<grid, kScanThreads, 0, stream>>>(scan);
+    WEFT_CUDA_CALL(cudaGetLastError());
+    return;
+  }
   forward_kernel<S><<<grid, kScanThreads, 0, stream>>>(scan);
   WEFT_CUDA_CALL(cudaGetLastError());
 }
