@@ -1,3 +1,5 @@
+#include <ATen/ops/cat.h>
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
 #include "models/kernels/causal_conv.h"
@@ -51,6 +53,26 @@ TEST_P(CausalConvCuda, IsBitEqualInTwoRuns) {
   const auto first = conv_results(conv_on_cuda, in, at::kFloat);
   const auto second = conv_results(conv_on_cuda, in, at::kFloat);
   for (size_t i = 0; i < first.size(); ++i) EXPECT_TRUE(first[i].equal(second[i])) << i;
+}
+
+// In two calls that hand on a window, the first of which may be a single token.
+TEST_P(CausalConvCuda, InPartsIsBitEqualToOneCall) {
+  WEFT_NEEDS_CUDA_DEVICE();
+  const ConvInput in = conv_input(GetParam(), at::kFloat);
+  const int64_t time = GetParam().time;
+  const Tensor x = in.x.to(at::kCUDA), starts = in.starts.to(at::kCUDA);
+  const Tensor weight = in.weight.to(at::kCUDA), bias = in.bias.to(at::kCUDA);
+  const Tensor whole = causal_conv_silu(x, weight, bias, starts);
+  for (const int64_t cut : {int64_t{0}, int64_t{1}, time / 2}) {
+    Tensor window =
+        at::zeros({GetParam().batch, GetParam().taps - 1, GetParam().channels}, x.options());
+    const auto part = [&](int64_t first, int64_t length) {
+      return causal_conv_silu_with_state(x.narrow(1, first, length), weight, bias,
+                                         starts.narrow(1, first, length), window);
+    };
+    const Tensor first = part(0, cut), second = part(cut, time - cut);
+    EXPECT_TRUE(at::cat({first, second}, 1).equal(whole)) << cut;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Odd, CausalConvCuda,

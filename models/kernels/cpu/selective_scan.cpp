@@ -5,7 +5,7 @@
 namespace weft::cpu {
 namespace {
 
-// States of a single token that are worth a thread: some 10 microseconds.
+// States of a single token that are worth a thread: some 15 microseconds.
 constexpr int64_t kStatesOfAThread = 32768;
 
 template <class S>

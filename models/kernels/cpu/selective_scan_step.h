@@ -30,23 +30,25 @@ inline void load_step(const ScanInputs<S>& in, const ScanTask& task, const StepT
 }
 
 // Steps the states of one channel and returns the terms of sum C h, one a lane. `before` is null
-// where the state is zero; it may be `after`.
-template <class C>
+// where the state is zero; it may be `after`. kFull: states fill their vectors, so that no lane has
+// to be looked at.
+template <bool kFull, class C>
 inline Vec<C> step_channel(int states, const Vec<C>* rates, const StepTables<C>& of, C delta, C u,
                            const C* before, C* after) {
   Vec<C> sum = {};
   for (int n = 0, i = 0; n < states; n += kLanes<C>, ++i) {
+    const int count = kFull ? kLanes<C> : states - n;
     const Vec<C> decay = exp2_nonpositive<C>(delta * rates[i]);
-    const Vec<C> old = before == nullptr ? Vec<C>{} : load(before + n, states - n);
+    const Vec<C> old = before == nullptr ? Vec<C>{} : load(before + n, count);
     const Vec<C> h = decay * old + u * of.b[i];
-    store(after + n, h, states - n);
+    store(after + n, h, count);
     sum += h * of.c[i];
   }
   return sum;
 }
 
 // One row of the batch.
-template <class S, class C = Compute<S>>
+template <bool kFull, class S, class C = Compute<S>>
 inline void scan_step_row(const ScanForward<S>& scan, const ScanTask& task,
                           const StepTables<C>& of) {
   const ScanInputs<S>& in = scan.in;
@@ -67,11 +69,12 @@ inline void scan_step_row(const ScanForward<S>& scan, const ScanTask& task,
     for (int lane = 0; lane < kLanes<C>; ++lane) {
       const int channel = first + lane;
       const int64_t state = row + int64_t{channel} * states;
-      sums[lane] = lane >= count ? Vec<C>{}
-                                 : step_channel<C>(states, of.rates + channel * vectors, of,
-                                                   of.delta[channel], of.u[channel],
-                                                   from_zero ? nullptr : scan.initial_state + state,
-                                                   scan.final_state + state);
+      sums[lane] = lane >= count
+                       ? Vec<C>{}
+                       : step_channel<kFull, C>(states, of.rates + channel * vectors, of,
+                                                of.delta[channel], of.u[channel],
+                                                from_zero ? nullptr : scan.initial_state + state,
+                                                scan.final_state + state);
     }
     const Vec<C> x = load(at(in.x, task.b, 0, task.first + first), count);
     const Vec<C> d = load(in.d + task.first + first, count);
@@ -97,7 +100,13 @@ void scan_step_task(const ScanForward<S>& scan, int64_t group, void* workspace) 
       of.rates[channel * vectors + i] = -exp<C>(load(row + n, states - n)) * static_cast<C>(kLog2E);
     }
   }
-  for (task.b = 0; task.b < shape.batch; ++task.b) scan_step_row(scan, task, of);
+  for (task.b = 0; task.b < shape.batch; ++task.b) {
+    if (states % kLanes<C> == 0) {
+      scan_step_row<true>(scan, task, of);
+    } else {
+      scan_step_row<false>(scan, task, of);
+    }
+  }
 }
 
 }  // namespace weft::cpu::WEFT_ISA
