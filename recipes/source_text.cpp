@@ -2,27 +2,10 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "base/utf8.h"
+
 namespace weft {
 namespace {
-
-// The length of the UTF-8 character at `at`, 0 if it is not one (overlong forms and surrogates
-// aside, which do no harm here).
-size_t utf8_length(const std::string& text, size_t at) {
-  const auto byte = [&](size_t i) {
-    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u;
-  };
-  const unsigned first = byte(at);
-  const size_t length = first < 0x80   ? 1
-                        : first < 0xC2 ? 0
-                        : first < 0xE0 ? 2
-                        : first < 0xF0 ? 3
-                                       : 4;
-  if (first > 0xF4) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(at + i) & 0xC0) != 0x80) return 0;
-  }
-  return length;
-}
 
 // Why the character of `length` bytes (0: none) at `at` cannot be in a recipe, or "".
 std::string refuse_character(const std::string& text, size_t at, size_t length, bool indenting) {
