@@ -2,6 +2,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -13,6 +14,7 @@
 #include "trainer/evaluate.h"
 #include "trainer/load_model.h"
 #include "trainer/run_data.h"
+#include "trainer/tasks.h"
 
 namespace weft {
 namespace {
@@ -22,16 +24,98 @@ struct EvalArguments {
   std::vector<std::string> paths;
   std::optional<int64_t> sequence_length;
   int64_t context = 0;
+  std::optional<int64_t> end_id;
 };
 
 constexpr int64_t kTokensPerForward = 8192;
 
-absl::StatusOr<int> run(const EvalArguments& arguments) {
-  for (const std::string& path : arguments.paths) {
-    if (const std::string problem = check_source(path); !problem.empty()) {
+// A path, read and checked before anything is computed.
+struct Input {
+  std::string path;
+  std::variant<TokenShards, std::vector<ChoiceItem>> data;
+};
+
+bool is_task(const std::string& path) { return path.ends_with(".jsonl"); }
+
+// What can be seen without a model, so that a wrong name need not wait for one.
+absl::Status check_paths(const std::vector<std::string>& paths) {
+  for (const std::string& path : paths) {
+    if (is_task(path)) {
+      WEFT_RETURN_IF_ERROR(MappedFile::open(path).status());
+    } else if (const std::string problem = check_source(path); !problem.empty()) {
       return bad_input(problem);
     }
   }
+  return absl::OkStatus();
+}
+
+// Null where the model came without one.
+const Tokenizer* tokenizer_of(const LoadedModel& loaded) {
+  return loaded.tokenizer.has_value() ? &*loaded.tokenizer : nullptr;
+}
+
+absl::StatusOr<TokenShards> open_shards(const std::string& path, const LoadedModel& loaded,
+                                        std::optional<int64_t> end_id) {
+  const int64_t vocab_size = loaded.model->config().vocab_size;
+  if (is_text_source(path) || loaded.tokenizer.has_value()) {
+    const absl::StatusOr<Tokenizer> tokenizer = loaded.need_tokenizer();
+    if (!tokenizer.ok()) return in_context(tokenizer.status(), path);
+    return open_source(path, *tokenizer, vocab_size, cache_folder() / "tokens", {});
+  }
+  const std::optional<int64_t> end = end_id.has_value() ? end_id : loaded.end_id;
+  if (!end.has_value() || *end >= vocab_size) {
+    return bad_input(path, ": --end-id must be the id, below ", vocab_size,
+                     ", that ends a document: config.json has no eos_token_id");
+  }
+  return TokenShards::open(path, vocab_size, static_cast<int32_t>(*end));
+}
+
+absl::StatusOr<std::vector<Input>> open_inputs(const std::vector<std::string>& paths,
+                                               const LoadedModel& loaded,
+                                               std::optional<int64_t> end_id,
+                                               const ChoiceOptions& options) {
+  const int64_t vocab_size = loaded.model->config().vocab_size;
+  std::vector<Input> inputs;
+  for (const std::string& path : paths) {
+    if (is_task(path)) {
+      WEFT_ASSIGN_OR_RETURN(std::vector<ChoiceItem> items,
+                            read_choice_tasks(path, tokenizer_of(loaded), vocab_size, options));
+      inputs.push_back({path, std::move(items)});
+    } else {
+      WEFT_ASSIGN_OR_RETURN(TokenShards shards, open_shards(path, loaded, end_id));
+      inputs.push_back({path, std::move(shards)});
+    }
+  }
+  return inputs;
+}
+
+// Bytes are known of what weft's own tokenizer made.
+void print(const std::string& path, const Evaluation& result, bool bytes_known) {
+  absl::PrintF("%s: loss=%.6f perplexity=%.4f", path, result.loss(), result.perplexity());
+  if (bytes_known) absl::PrintF(" bits_per_byte=%.6f", result.bits_per_byte());
+  absl::PrintF(" tokens=%d", result.targets);
+  if (bytes_known) absl::PrintF(" bytes=%d", result.text_bytes);
+  absl::PrintF("\n");
+}
+
+std::string shown(const std::string& name, const std::optional<Accuracy>& accuracy) {
+  const auto number = [](const std::optional<double>& value) {
+    return value ? absl::StrFormat("%.4f", *value) : std::string("n/a");
+  };
+  const Accuracy known = accuracy.value_or(Accuracy{});
+  return absl::StrFormat("%s=%s %s_stderr=%s", name,
+                         number(accuracy ? std::optional(known.value) : std::nullopt), name,
+                         number(known.standard_error));
+}
+
+void print(const std::string& path, const ChoiceResult& result) {
+  absl::PrintF("%s: %s %s %s items=%d\n", path, shown("acc", result.acc),
+               shown("acc_norm", result.acc_norm), shown("acc_bytes", result.acc_bytes),
+               result.items);
+}
+
+absl::StatusOr<int> run(const EvalArguments& arguments) {
+  WEFT_RETURN_IF_ERROR(check_paths(arguments.paths));
   Log log(Log::Echo::kYes);
   WEFT_ASSIGN_OR_RETURN(
       const LoadedModel loaded,
@@ -41,25 +125,42 @@ absl::StatusOr<int> run(const EvalArguments& arguments) {
     return bad_input("--context: is ", arguments.context, ", must be below the sequence length (",
                      length, ")");
   }
-  for (const std::string& path : arguments.paths) {
-    WEFT_ASSIGN_OR_RETURN(const TokenShards shards,
-                          open_source(path, loaded.tokenizer, loaded.model->config().vocab_size,
-                                      cache_folder() / "tokens", {}));
-    const Evaluation result =
-        evaluate(*loaded.model, shards,
-                 {.sequence_length = length,
-                  .context = arguments.context,
-                  .max_tokens = {},
-                  .rows = std::max<int64_t>(1, kTokensPerForward / length),
-                  .device = loaded.runtime.types.device,
-                  .progress = [&](int64_t done, int64_t total) {
-                    log.transient(absl::StrCat(path, ": ", 100 * done / total, " %"));
-                    return true;
-                  }});
-    log.transient("");
-    absl::PrintF("%s: loss=%.6f perplexity=%.4f bits_per_byte=%.6f tokens=%d bytes=%d\n", path,
-                 result.loss(), result.perplexity(), result.bits_per_byte(), result.targets,
-                 result.text_bytes);
+  const int64_t positions = loaded.model->config().learned_positions;
+  if (positions > 0 && length > positions) {
+    return bad_input("--sequence-length: is ", length, ", the model has positions for ", positions);
+  }
+  std::string path;
+  const auto progress = [&](int64_t done, int64_t total) {
+    log.transient(absl::StrCat(path, ": ", 100 * done / total, " %"));
+    return true;
+  };
+  const at::Device device = loaded.runtime.types.device;
+  const Tokenizer* tokenizer = tokenizer_of(loaded);
+  const ChoiceOptions choice_options = {
+      .sequence_length = length,
+      .prefix_token = tokenizer != nullptr ? tokenizer->end_of_document() : -1,
+      .tokens_per_forward = kTokensPerForward,
+      .device = device,
+      .progress = progress};
+  WEFT_ASSIGN_OR_RETURN(const std::vector<Input> inputs,
+                        open_inputs(arguments.paths, loaded, arguments.end_id, choice_options));
+  for (const Input& input : inputs) {
+    path = input.path;
+    if (const auto* items = std::get_if<std::vector<ChoiceItem>>(&input.data)) {
+      const ChoiceResult result = evaluate_choices(*loaded.model, *items, choice_options);
+      log.transient("");
+      print(path, result);
+    } else {
+      const Evaluation result = evaluate(*loaded.model, std::get<TokenShards>(input.data),
+                                         {.sequence_length = length,
+                                          .context = arguments.context,
+                                          .max_tokens = {},
+                                          .rows = std::max<int64_t>(1, kTokensPerForward / length),
+                                          .device = device,
+                                          .progress = progress});
+      log.transient("");
+      print(path, result, loaded.tokenizer.has_value());
+    }
   }
   return 0;
 }
@@ -68,22 +169,32 @@ absl::StatusOr<int> run(const EvalArguments& arguments) {
 
 void add_eval(CLI::App& app, Context& context) {
   auto arguments = std::make_shared<EvalArguments>();
-  CLI::App* command = app.add_subcommand("eval", "loss of a checkpoint on text or token shards");
+  CLI::App* command = app.add_subcommand(
+      "eval", "loss of a checkpoint on text or token shards, accuracy on multiple-choice tasks");
   add_model_options(*command, arguments->model);
   command
-      ->add_option("path", arguments->paths,
-                   "folder of .txt, a .txt file, or the prefix of a .bin/.idx pair; one or more")
+      ->add_option(
+          "path", arguments->paths,
+          "folder of .txt, a .txt file, the prefix of a .bin/.idx pair, or a .jsonl file of tasks "
+          "(docs/evaluation.md); one or more")
       ->required();
   command
-      ->add_option("--sequence-length", arguments->sequence_length,
-                   "tokens of a window; default: the longest of the recipe")
+      ->add_option(
+          "--sequence-length", arguments->sequence_length,
+          "tokens of a window, or that a choice sees at most; default: the longest of the recipe")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 24));
   command
       ->add_option(
           "--context", arguments->context,
           "tokens by which windows overlap, so that each token has at least that many before it")
       ->check(CLI::NonNegativeNumber);
-  command->footer("example: weft eval runs/quickstart corpus/shakespeare/valid");
+  command->add_option("--end-id", arguments->end_id,
+                      "id that ends documents of a .bin/.idx pair, for a model whose tokenizer weft "
+                      "does not read; default: eos_token_id of config.json");
+  command->footer(
+      "example: weft eval runs/quickstart corpus/shakespeare/valid\n"
+      "example: weft eval runs/quickstart task.jsonl    with lines such as\n"
+      "  {\"context\": \"To be, or not\", \"choices\": [\"to be\", \"a bee\"], \"answer\": 0}");
   command->callback(
       [arguments, &context] { context.run = [arguments] { return run(*arguments); }; });
 }

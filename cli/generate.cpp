@@ -47,7 +47,8 @@ absl::StatusOr<std::vector<Prompt>> prompts_of(const GenerateArguments& argument
 int64_t end_token(const GenerateArguments& arguments, const LoadedModel& model) {
   if (arguments.past_end) return -1;
   if (arguments.end_id.has_value()) return *arguments.end_id;
-  return model.tokenizer.has_value() ? model.tokenizer->end_of_document() : -1;
+  if (model.tokenizer.has_value()) return model.tokenizer->end_of_document();
+  return model.end_id.value_or(-1);
 }
 
 // Prints tokens as they come (one prompt), or a line of JSON a prompt once all are done.
@@ -164,7 +165,7 @@ void add_generate(CLI::App& app, Context& context) {
       ->take_all()
       ->expected(1);
   command->add_option("--end-id", arguments->end_id,
-                      "end at this token; default: the tokenizer's end of a document");
+                      "end at this token; default: the tokenizer's end of a document, or config.json's eos_token_id");
   command->add_flag("--past-end", arguments->past_end, "go on after the end of a document");
   command
       ->add_option("--window", arguments->window,

@@ -13,7 +13,7 @@ namespace weft {
 namespace {
 
 struct InspectArguments {
-  ModelOptions model{.compute = ComputeKind::kFp32};
+  ModelOptions model;
   std::string ids, out;
 };
 
@@ -36,6 +36,7 @@ absl::StatusOr<int> run(const InspectArguments& arguments, What what) {
 
 void add(CLI::App& app, Context& context, What what, const char* name, const char* doc) {
   auto arguments = std::make_shared<InspectArguments>();
+  arguments->model.compute = ComputeKind::kFp32;
   CLI::App* command = app.add_subcommand(name, doc);
   add_model_options(*command, arguments->model);
   command

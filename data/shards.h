@@ -98,6 +98,9 @@ absl::StatusOr<TokenShards> open_source(const fs::path& path, const Tokenizer& t
                                         int64_t vocab_size, const fs::path& cache,
                                         const DataProgress& progress);
 
+// Whether `path` holds text, which needs a tokenizer, and not tokens (a .bin/.idx pair).
+bool is_text_source(const fs::path& path);
+
 // What is wrong with `path` as a source, without reading its text: it is missing, or no .txt and no
 // .bin/.idx pair. The message names the path. Empty if it looks right.
 std::string check_source(const fs::path& path);

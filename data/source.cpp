@@ -241,6 +241,8 @@ std::string check_source(const fs::path& path) {
   return "";
 }
 
+bool is_text_source(const fs::path& path) { return form_of(path) != Form::kPair; }
+
 absl::StatusOr<TokenShards> open_source(const fs::path& path, const Tokenizer& tokenizer,
                                         int64_t vocab_size, const fs::path& cache,
                                         const DataProgress& progress) {

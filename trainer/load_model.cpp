@@ -20,6 +20,12 @@ int64_t longest_sequence(const ModelSource& source) {
   return longest;
 }
 
+std::optional<int64_t> end_of(const Json& config) {
+  if (!config.is_object() || !config.contains("eos_token_id")) return std::nullopt;
+  const Json& end = config["eos_token_id"];
+  return as_count(end.is_array() && !end.empty() ? end[0] : end);
+}
+
 }  // namespace
 
 absl::StatusOr<Tokenizer> LoadedModel::need_tokenizer() const {
@@ -59,6 +65,7 @@ absl::StatusOr<LoadedModel> load_model(const std::string& path, DeviceKind devic
                      longest_sequence(source),
                      tokenizer,
                      source.tokenizer_file(),
+                     end_of(source.hf_config()),
                      std::move(table),
                      std::move(store),
                      std::move(model)};

@@ -22,6 +22,7 @@ struct LoadedModel {
   // Empty for what came from Hugging Face: weft does not read `tokenizer_file`.
   std::optional<Tokenizer> tokenizer;
   std::string tokenizer_file;
+  std::optional<int64_t> end_id;  // eos_token_id of config.json (the first of several)
   std::unique_ptr<ParameterTable> table;
   std::unique_ptr<ParameterStore> store;
   std::unique_ptr<CausalLM> model;
