@@ -54,6 +54,8 @@ echo "the folder of LibTorch is printed alone, and nothing is made"
 expect 0 "$root/scripts/setup" --print-torch-root
 grep -qxE "$work/cache/libtorch-[0-9.]+-(cpu|cuda)" "$work/out"
 [[ $(wc -l <"$work/out") == 1 && ! -s $work/err ]]
+expect 0 "$root/scripts/setup" --print-cache
+[[ $(<"$work/out") == "$work/cache" && ! -s $work/err ]]
 expect_absent "$work/cache"
 
 echo "the cache folder needs neither HOME nor XDG_CACHE_HOME"
