@@ -110,10 +110,10 @@ CASES = [
         num_experts=1, num_experts_per_tok=1, num_hidden_layers=3, mamba_proj_bias=True,
         mamba_conv_bias=False, mamba_d_conv=3, mamba_dt_rank="auto", output_router_logits=False,
         tie_word_embeddings=True)),
-    # Experts on every layer, attention on none.
+    # Experts on every layer, some of them without a token; attention on none.
     variant(JAMBA, "jamba-all-experts", dict(
         num_hidden_layers=2, attn_layer_period=8, attn_layer_offset=4, expert_layer_period=1,
-        expert_layer_offset=0, num_experts=3, num_experts_per_tok=1, output_router_logits=False)),
+        expert_layer_offset=0, num_experts=9, num_experts_per_tok=1), lengths=(1, 2, 7)),
     MAMBA,
     variant(MAMBA, "mamba-untied", dict(
         use_bias=True, use_conv_bias=False, conv_kernel=3, expand=3, time_step_rank=5,
@@ -145,5 +145,6 @@ FIXTURES = [
     fixture(MAMBA, **_SMALL, state_size=5),
     fixture(MAMBA2, **_SMALL, num_heads=4, head_dim=8, state_size=5, chunk_size=4),
     # Layers: Mamba + experts, attention, Mamba + experts.
-    fixture(JAMBA, **_SMALL | dict(num_hidden_layers=3), intermediate_size=20, expert_layer_offset=0),
+    fixture(JAMBA, **_SMALL | dict(num_hidden_layers=3), intermediate_size=12, num_experts=3,
+            expert_layer_offset=0),
 ]

@@ -4,9 +4,9 @@
     make_checkpoints.py --fixtures DIR           the small ones that are committed
 
 A folder is a Hugging Face checkpoint with two more files: ids.json, a list of token sequences, and
-reference.safetensors with `logits.<i>` and `loss.<i>` of each sequence alone, and of all of them as one
-batch `loss`, `aux` and `grad.<name>` for every parameter, rounded to fp32. All follows from the
-case's name. A line for each case tells how far the reference itself is off in fp32.
+reference.safetensors (fp32) with `logits.<i>` and `loss.<i>` of each sequence alone, and of all of them
+as one batch `loss`, `aux` and each parameter's gradient under the parameter's name on disk. All follows
+from the case's name. A line for each case tells how far the reference itself is off in fp32.
 """
 
 import argparse
@@ -125,10 +125,7 @@ def save(case: Case, model: nn.Module, folder: Path) -> None:
 
 def reference_values(folder: Path, sequences: reference.Sequences, dtype: torch.dtype) -> dict[str, Tensor]:
     model = reference.load(folder, dtype)
-    values = reference.logits_and_losses(model, sequences)
-    for name, tensor in reference.gradients(model, sequences).items():
-        values[name if name in ("loss", "aux") else f"grad.{name}"] = tensor
-    return values
+    return reference.logits_and_losses(model, sequences) | reference.gradients(model, sequences)
 
 
 def noise(single: dict[str, Tensor], double: dict[str, Tensor]) -> dict[str, float]:
@@ -139,10 +136,10 @@ def noise(single: dict[str, Tensor], double: dict[str, Tensor]) -> dict[str, flo
         scale = truth.double()
         if name.startswith("logits."):
             kind, ratio = "logits", error.abs().max() / scale.abs().max()
-        elif name.startswith("grad."):
-            kind, ratio = "gradients", error.norm() / scale.norm().clamp(min=1e-6)
-        else:
+        elif name == "aux" or name.startswith("loss"):
             kind, ratio = "loss", error.abs() / scale.abs().clamp(min=1e-30)
+        else:
+            kind, ratio = "gradients", error.norm() / scale.norm().clamp(min=1e-6)
         worst[kind] = max(worst[kind], ratio.item())
     return worst
 
