@@ -53,7 +53,7 @@ MIXTRAL = Case("mixtral", "mixtral", dict(
 JAMBA = Case("jamba", "jamba", dict(
     vocab_size=73, hidden_size=32, intermediate_size=40, num_hidden_layers=5, num_attention_heads=4,
     num_key_value_heads=2, attn_layer_period=3, attn_layer_offset=1, expert_layer_period=2,
-    expert_layer_offset=1, num_experts=4, num_experts_per_tok=2, mamba_d_state=5, mamba_dt_rank=3,
+    expert_layer_offset=1, num_experts=4, num_experts_per_tok=2, mamba_d_state=9, mamba_dt_rank=7,
     output_router_logits=True, router_aux_loss_coef=0.02, max_position_embeddings=64))
 MAMBA = Case("mamba", "mamba", dict(
     vocab_size=89, hidden_size=24, num_hidden_layers=3, state_size=7))
