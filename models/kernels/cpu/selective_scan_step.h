@@ -7,8 +7,14 @@
 
 namespace weft::cpu::WEFT_ISA {
 
-// The task's tables. rates [channels, vectors], b and c [vectors] over states, which are padded
-// with zeros to full vectors; delta and u [kScanGroup] over channels.
+// Vectors of a row of states, the last one padded with zeros.
+template <class C>
+inline int step_vectors(int states) {
+  return (states + kLanes<C> - 1) / kLanes<C>;
+}
+
+// The task's tables. rates [channels, vectors], b and c [vectors] over states; delta and u
+// [kScanGroup] over channels.
 template <class C>
 struct StepTables {
   Vec<C>*rates, *b, *c;
@@ -33,8 +39,10 @@ inline void load_step(const ScanInputs<S>& in, const ScanTask& task, const StepT
 // where the state is zero; it may be `after`. kFull: states fill their vectors, so that no lane has
 // to be looked at.
 template <bool kFull, class C>
-inline Vec<C> step_channel(int states, const Vec<C>* rates, const StepTables<C>& of, C delta, C u,
-                           const C* before, C* after) {
+inline Vec<C> step_channel(int states, int channel, const StepTables<C>& of, const C* before,
+                           C* after) {
+  const Vec<C>* rates = of.rates + channel * step_vectors<C>(states);
+  const C delta = of.delta[channel], u = of.u[channel];
   Vec<C> sum = {};
   for (int n = 0, i = 0; n < states; n += kLanes<C>, ++i) {
     const int count = kFull ? kLanes<C> : states - n;
@@ -53,7 +61,7 @@ inline void scan_step_row(const ScanForward<S>& scan, const ScanTask& task,
                           const StepTables<C>& of) {
   const ScanInputs<S>& in = scan.in;
   const int states = static_cast<int>(in.shape.states);
-  const int vectors = (states + kLanes<C> - 1) / kLanes<C>;
+  const int vectors = step_vectors<C>(states);
   const bool from_zero = scan.initial_state == nullptr || in.starts[task.b];
   const int64_t row = (task.b * in.shape.channels + task.first) * states;
   const S* z_row = at(in.z, task.b, 0, task.first);
@@ -71,10 +79,9 @@ inline void scan_step_row(const ScanForward<S>& scan, const ScanTask& task,
       const int64_t state = row + int64_t{channel} * states;
       sums[lane] = lane >= count
                        ? Vec<C>{}
-                       : step_channel<kFull, C>(states, of.rates + channel * vectors, of,
-                                                of.delta[channel], of.u[channel],
-                                                from_zero ? nullptr : scan.initial_state + state,
-                                                scan.final_state + state);
+                       : step_channel<kFull>(states, channel, of,
+                                             from_zero ? nullptr : scan.initial_state + state,
+                                             scan.final_state + state);
     }
     const Vec<C> x = load(at(in.x, task.b, 0, task.first + first), count);
     const Vec<C> d = load(in.d + task.first + first, count);
@@ -88,7 +95,7 @@ void scan_step_task(const ScanForward<S>& scan, int64_t group, void* workspace) 
   using C = Compute<S>;
   const ScanShape& shape = scan.in.shape;
   const int states = static_cast<int>(shape.states);
-  const int vectors = (states + kLanes<C> - 1) / kLanes<C>;
+  const int vectors = step_vectors<C>(states);
   ScanTask task = scan_task(shape, group);  // row 0; the others follow
   Carver carver(workspace);
   const StepTables<C> of{carver.take<Vec<C>>(kScanGroup * vectors), carver.take<Vec<C>>(vectors),
