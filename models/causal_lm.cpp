@@ -97,7 +97,17 @@ Tensor CausalLM::hidden(const Tensor& tokens, const Documents& documents,
 }
 
 DecodingState CausalLM::new_state(int64_t rows, int64_t capacity) const {
-  return new_decoding_state(config_, rows, capacity, types_.compute, types_.device);
+  const at::NoGradGuard no_grad;
+  DecodingState state =
+      new_decoding_state(config_, rows, capacity, types_.compute, types_.device);
+  state.head = head_.detach().to(types_.compute);
+  return state;
+}
+
+Tensor CausalLM::next_logits(const Tensor& hidden, const DecodingState& state) const {
+  const at::NoGradGuard no_grad;
+  const Tensor logits = Linear(state.head)(hidden);
+  return logits.scalar_type() == at::kDouble ? logits : logits.to(at::kFloat);
 }
 
 Tensor CausalLM::extend(const Tensor& tokens, DecodingState& state) const {

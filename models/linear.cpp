@@ -4,7 +4,25 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/linear.h>
 
+#include "models/kernels/row_linear.h"
+
 namespace weft {
+namespace {
+
+// Products of a few rows x [..., in] with several layers, [..., out_i] each.
+std::vector<Tensor> row_products(const Tensor& x, std::initializer_list<const Linear*> layers) {
+  std::vector<RowLinearLayer> parts;
+  for (const Linear* layer : layers) parts.push_back({layer->weight, layer->bias});
+  std::vector<Tensor> products = row_linear(x.reshape({-1, x.size(-1)}), parts);
+  std::vector<int64_t> shape = x.sizes().vec();
+  for (Tensor& product : products) {
+    shape.back() = product.size(-1);
+    product = product.reshape(shape);
+  }
+  return products;
+}
+
+}  // namespace
 
 void declare_linear(const ModelConfig& model, Projection projection, const std::string& name,
                     LinearShape shape, ParameterTable& table) {
@@ -29,10 +47,17 @@ Linear::Linear(const ParameterStore& store, const std::string& name)
 }
 
 Tensor Linear::operator()(const Tensor& x) const {
+  if (is_few_rows(x)) return row_products(x, {this})[0];
   return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
 }
 
+bool is_few_rows(const Tensor& x) {
+  constexpr int64_t kFewRows = 8;
+  return !at::GradMode::is_enabled() && x.is_cpu() && x.numel() <= kFewRows * x.size(-1);
+}
+
 Tensor joint_product(const Tensor& x, std::initializer_list<const Linear*> layers) {
+  if (is_few_rows(x)) return at::cat(row_products(x, layers), -1);
   std::vector<Tensor> weights, biases;
   for (const Linear* layer : layers) {
     weights.push_back(layer->weight);
@@ -42,12 +67,8 @@ Tensor joint_product(const Tensor& x, std::initializer_list<const Linear*> layer
   return biases.empty() ? at::linear(x, weight) : at::linear(x, weight, at::cat(biases));
 }
 
-bool is_few_rows(const Tensor& x) {
-  constexpr int64_t kFewRows = 8;
-  return !at::GradMode::is_enabled() && x.is_cpu() && x.numel() <= kFewRows * x.size(-1);
-}
-
 std::vector<Tensor> joint_linear(const Tensor& x, std::initializer_list<const Linear*> layers) {
+  if (is_few_rows(x)) return row_products(x, layers);
   std::vector<int64_t> sizes;
   for (const Linear* layer : layers) sizes.push_back(layer->weight.size(0));
   return joint_product(x, layers).split_with_sizes(sizes, -1);

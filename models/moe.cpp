@@ -164,7 +164,7 @@ void Moe::report(const Tensor& logits, const Routing& routing, const Tensor& cou
   Tensor aux = router_z_loss_sum(logits, rows, config_.z_coef);
   if (config_.aux_form == AuxForm::kSwitch) {
     aux = aux + balance_loss_sum(routing, rows, config_.aux_coef);
-  } else {
+  } else if (config_.aux_coef > 0) {
     stats.probability_sums.push_back(routing.probabilities.sum(0));
   }
   stats.aux_sums.push_back(aux);
@@ -213,7 +213,7 @@ Tensor Moe::few_tokens(const Tensor& tokens, const Routing& routing) const {
 
 Tensor Moe::forward(const Tensor& x, RouterStats* stats) const {
   const Tensor tokens = x.reshape({-1, x.size(2)});  // [n, d]
-  const Tensor logits = at::linear(tokens.to(router_.scalar_type()), router_);  // [n, E]
+  const Tensor logits = Linear(router_)(tokens.to(router_.scalar_type()));  // [n, E]
   const Routing routing = route(logits, config_.top_k, config_.renormalize);
   if (stats == nullptr && is_few_rows(tokens)) return few_tokens(tokens, routing).reshape(x.sizes());
   const Dispatch plan = dispatch(routing.experts.detach(), config_.num_experts);

@@ -53,8 +53,9 @@ class Generator {
   }
 
   // hidden [rows, T, d] -> a row of logits [V] on the CPU for the last token of each.
-  void read_logits(const Tensor& hidden, std::vector<Tensor>& logits) const {
-    const Tensor all = model_.head(hidden.narrow(1, hidden.size(1) - 1, 1)).squeeze(1).cpu();
+  void read_logits(const Tensor& hidden, const DecodingState& state,
+                   std::vector<Tensor>& logits) const {
+    const Tensor all = model_.next_logits(hidden.select(1, hidden.size(1) - 1), state).cpu();
     for (const Tensor& row : all.unbind()) logits.push_back(row);
   }
 
@@ -64,7 +65,7 @@ class Generator {
     const int64_t kept = size < options_.window ? size : std::max<int64_t>(1, options_.window / 2);
     const std::vector<int64_t> last(tokens.end() - kept, tokens.end());
     DecodingState state = model_.new_state(1, capacity());
-    read_logits(model_.extend(to_tokens(last).unsqueeze(0), state), logits);
+    read_logits(model_.extend(to_tokens(last).unsqueeze(0), state), state, logits);
     return state;
   }
 
@@ -113,7 +114,7 @@ class Generator {
         } else {
           DecodingState one = select_rows(state, {static_cast<int64_t>(row)});
           read_logits(model_.extend(to_tokens({active[row].tokens.back()}).reshape({1, 1}), one),
-                      logits);
+                      one, logits);
           states.push_back(std::move(one));
         }
       }
@@ -122,7 +123,7 @@ class Generator {
     }
     std::vector<int64_t> last;
     for (const Sequence& sequence : active) last.push_back(sequence.tokens.back());
-    read_logits(model_.extend(to_tokens(last).unsqueeze(1), state), logits);
+    read_logits(model_.extend(to_tokens(last).unsqueeze(1), state), state, logits);
   }
 
   const CausalLM& model_;

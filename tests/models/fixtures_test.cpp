@@ -1,4 +1,6 @@
 // The closed-form fixtures of spec/models.md 21: values and gradient norms in fp64.
+#include <cmath>
+
 #include <ATen/TensorOperators.h>
 #include <gtest/gtest.h>
 

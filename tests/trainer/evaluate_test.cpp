@@ -125,8 +125,8 @@ TEST_F(EvaluateTest, MaxTokensLimitsTheTargets) {
 
 TEST_F(EvaluateTest, GenerationDependsOnPromptAndSeedAlone) {
   const auto text = [&](uint64_t seed, double temperature) {
-    return generate(*model_, {256, 'a'},
-                    {.sampling = {.temperature = temperature}, .seed = seed, .max_tokens = 20});
+    return generate(*model_, {{256, 'a'}},
+                    {.sampling = {.temperature = temperature}, .seed = seed, .max_tokens = 20})[0];
   };
   EXPECT_EQ(text(1, 1.0), text(1, 1.0));
   EXPECT_NE(text(1, 1.0), text(2, 1.0));
@@ -136,20 +136,21 @@ TEST_F(EvaluateTest, GenerationDependsOnPromptAndSeedAlone) {
 
 TEST_F(EvaluateTest, GenerationEndsAtTheEndTokenOrWhenToldTo) {
   const std::vector<int64_t> all =
-      generate(*model_, {256}, {.sampling = {.temperature = 1.0}, .seed = 1, .max_tokens = 20});
+      generate(*model_, {{256}}, {.sampling = {.temperature = 1.0}, .seed = 1, .max_tokens = 20})[0];
   const auto shortened = generate(
-      *model_, {256},
-      {.sampling = {.temperature = 1.0}, .seed = 1, .max_tokens = 20, .end_token = all[5]});
+      *model_, {{256}},
+      {.sampling = {.temperature = 1.0}, .seed = 1, .max_tokens = 20, .end_token = all[5]})[0];
   EXPECT_LE(shortened.size(), 5u);
   EXPECT_TRUE(std::equal(shortened.begin(), shortened.end(), all.begin()));
-  const auto stopped = generate(*model_, {256},
+  const auto stopped = generate(*model_, {{256}},
                                 {.sampling = {.temperature = 1.0},
                                  .seed = 1,
                                  .max_tokens = 20,
                                  .window = 1024,
                                  .end_token = -1,
+                                 .batch = 1,
                                  .device = at::kCPU,
-                                 .on_token = [](int64_t) { return false; }});
+                                 .on_token = [](size_t, int64_t) { return false; }})[0];
   EXPECT_EQ(stopped.size(), 1u);
 }
 

@@ -1,0 +1,168 @@
+#pragma once
+// Linear layers of a few rows, for a range of outputs. Every output is summed in the same order,
+// whichever block it is computed in: two sums of vectors along the row, then their lanes as a tree.
+// Bounded by reading the weights: for one row of x at 75 to 82 % of the copy bandwidth, for four at
+// 52 to 75 % (odd widths 34 to 42), less the more of the first cache x takes (2 cores with AVX-512,
+// bench/row_linear_bench.cpp). Included as cpu/vector.h is.
+#include "models/kernels/cpu/row_linear.h"
+#include "models/kernels/cpu/vector.h"
+
+namespace weft::cpu::WEFT_ISA {
+
+// How far ahead weights are asked for: the processor's own prefetching stops at the end of a page.
+constexpr int kPrefetchBytes = 8192;
+
+// Numbers of a row that are read at once.
+template <class C>
+constexpr int kPairLanes = 2 * kLanes<C>;
+
+// Those numbers in the type of the sums. Which is in which vector depends on the storage type, and
+// is the same for x and weights.
+template <class C>
+struct Pair {
+  Vec<C> a, b;
+};
+
+template <class C>
+inline Pair<C> load_pair(const C* from) {
+  return {load_full(from), load_full(from + kLanes<C>)};
+}
+// Neighbours go apart, which needs no shuffle.
+inline Pair<float> load_pair(const Bf16* from) {
+  VecBits<float> bits;
+  __builtin_memcpy(&bits, from, sizeof bits);
+  return {reinterpret_cast<Vec<float>>(bits << 16),
+          reinterpret_cast<Vec<float>>(bits & 0xFFFF0000u)};
+}
+
+// The first `count` numbers, and zeros.
+template <class S>
+inline Pair<Compute<S>> load_pair(const S* from, int64_t count) {
+  S padded[kPairLanes<Compute<S>>] = {};
+  for (int64_t i = 0; i < count; ++i) padded[i] = from[i];
+  return load_pair(padded);
+}
+
+// sum[k * kRows + r] += x row k * weight row r. load(p) is the pair of vectors at p.
+template <int kX, int kRows, class S, class Load>
+inline void add_products(const S* x, int64_t x_stride, const S* weight, int64_t weight_stride,
+                         const Load& load, Pair<Compute<S>> (&sum)[kX * kRows]) {
+  Pair<Compute<S>> w[kRows];
+#pragma GCC unroll 2
+  for (int r = 0; r < kRows; ++r) w[r] = load(weight + r * weight_stride);
+#pragma GCC unroll 4
+  for (int k = 0; k < kX; ++k) {
+    const Pair<Compute<S>> v = load(x + k * x_stride);
+#pragma GCC unroll 2
+    for (int r = 0; r < kRows; ++r) {
+      sum[k * kRows + r].a += v.a * w[r].a;
+      sum[k * kRows + r].b += v.b * w[r].b;
+    }
+  }
+}
+
+template <int kBytes, class S>
+inline void prefetch_weights(const S* from) {
+#pragma GCC unroll 4
+  for (int b = 0; b < kBytes; b += 64) {
+    __builtin_prefetch(reinterpret_cast<const char*>(from) + kPrefetchBytes + b, 0, 3);
+  }
+}
+
+// Lane i is the sum of the lanes of rows[i], i < kCount <= kLanes; the rows are overwritten. The
+// order is that of sum_lanes.
+template <int kCount, class C>
+inline Vec<C> sum_few_lanes(Vec<C>* rows) {
+  int count = kCount;
+#pragma GCC unroll 4
+  for (int lanes = kLanes<C>; lanes > 1; lanes /= 2) {
+#pragma GCC unroll 4
+    for (int i = 0; i < count; i += 2) {
+      rows[i / 2] = sum_neighbours(rows[i], rows[i + 1 < count ? i + 1 : i],
+                                   Indexes<__integer_pack(kLanes<C>)...>{});
+    }
+    count = (count + 1) / 2;
+  }
+  return rows[0];
+}
+
+// Rounds and stores the outputs that the sums are of.
+template <int kX, int kRows, class S, class C = Compute<S>>
+inline void store_sums(const Pair<C> (&sum)[kX * kRows], int64_t row, const LinearRows<S>& layer,
+                       int64_t first) {
+  constexpr int kCount = kX * kRows, kAtOnce = kCount < kLanes<C> ? kCount : kLanes<C>;
+#pragma GCC unroll 2
+  for (int begin = 0; begin < kCount; begin += kAtOnce) {
+    Vec<C> rows[kAtOnce];
+#pragma GCC unroll 8
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int from = begin + i < kCount ? begin + i : begin;
+      rows[i] = sum[from].a + sum[from].b;
+    }
+    Vec<C> y = sum_few_lanes<kAtOnce, C>(rows);
+    if (layer.bias != nullptr) {
+      C bias[kLanes<C>] = {};
+      for (int i = 0; i < kAtOnce; ++i) bias[i] = widen(layer.bias[first + (begin + i) % kRows]);
+      y += load_full(bias);
+    }
+    S rounded[kLanes<C>];
+    store_full(rounded, y);
+    for (int i = 0; i < kAtOnce && begin + i < kCount; ++i) {
+      const int k = (begin + i) / kRows, r = (begin + i) % kRows;
+      layer.y[(row + k) * layer.out + first + r] = rounded[i];
+    }
+  }
+}
+
+// Outputs first .. first + kRows - 1 for rows row .. row + kX - 1 of x.
+template <int kX, int kRows, class S>
+inline void row_linear_block(const LinearInput<S>& x, int64_t row, const LinearRows<S>& layer,
+                             int64_t first) {
+  constexpr int kStep = kPairLanes<Compute<S>>;
+  const int64_t x_stride = x.stride, weight_stride = layer.weight_stride;
+  const S* from = x.data + row * x_stride;
+  const S* weight = layer.weight + first * weight_stride;
+  Pair<Compute<S>> sum[kX * kRows] = {};
+  int64_t left = x.in;
+  for (; left >= kStep; left -= kStep, from += kStep, weight += kStep) {
+#pragma GCC unroll 2
+    for (int r = 0; r < kRows; ++r) {
+      prefetch_weights<kStep * sizeof(S)>(weight + r * weight_stride);
+    }
+    add_products<kX, kRows>(
+        from, x_stride, weight, weight_stride, [](const S* p) { return load_pair(p); }, sum);
+  }
+  if (left > 0) {
+    add_products<kX, kRows>(
+        from, x_stride, weight, weight_stride, [left](const S* p) { return load_pair(p, left); },
+        sum);
+  }
+  store_sums<kX, kRows, S>(sum, row, layer, first);
+}
+
+// Outputs first .. first + kRows - 1 for all rows of x: behind the first four rows the weights come
+// from the cache.
+template <int kRows, class S>
+inline void row_linear_rows(const LinearInput<S>& x, const LinearRows<S>& layer, int64_t first) {
+  int64_t row = 0;
+  for (; row + 4 <= x.rows; row += 4) row_linear_block<4, kRows>(x, row, layer, first);
+  if (x.rows - row == 3) row_linear_block<3, kRows>(x, row, layer, first);
+  if (x.rows - row == 2) row_linear_block<2, kRows>(x, row, layer, first);
+  if (x.rows - row == 1) row_linear_block<1, kRows>(x, row, layer, first);
+}
+
+template <class S>
+void row_linear_part(const LinearInput<S>& x, const LinearRows<S>& layer, int64_t first,
+                     int64_t end) {
+  // Memory is read fastest in one stream, of a row after the other. But while weights rush through
+  // the first cache little more than this of x stays there: then each read of x serves two rows,
+  // where there are registers enough.
+  constexpr int64_t kKeptBytes = 8192;
+  const int64_t x_bytes = x.rows * x.in * static_cast<int64_t>(sizeof(S));
+  if (kVectorBytes == 64 && x.rows > 1 && x_bytes > kKeptBytes) {
+    for (; first + 2 <= end; first += 2) row_linear_rows<2>(x, layer, first);
+  }
+  for (; first < end; ++first) row_linear_rows<1>(x, layer, first);
+}
+
+}  // namespace weft::cpu::WEFT_ISA
