@@ -9,14 +9,11 @@
 #include <cstdio>
 #include <vector>
 
-#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/randn.h>
-#include <ATen/ops/zeros.h>
-#include <emmintrin.h>
 
-#include "base/check.h"
+#include "bench/memory_copy.h"
 #include "bench/versus.h"
 #include "models/kernels/row_linear.h"
 
@@ -24,7 +21,6 @@ namespace weft {
 namespace {
 
 constexpr int64_t kWeightBytes = 400'000'000;
-constexpr int64_t kCopyBytes = 1 << 30;
 constexpr int64_t kSliceBytes = 10'000'000;
 constexpr int kSlices = 150;  // of each
 
@@ -37,46 +33,6 @@ void keep_best(double& best, int64_t bytes, const F& f) {
   best = std::max(best, static_cast<double>(bytes) / time.count());
 }
 
-// Two buffers of 1 GB, of which one is read, and copied with stores that bypass the caches. Each
-// call goes on to the next slice.
-class Memory {
- public:
-  Memory() : from_(at::zeros({kCopyBytes}, at::kByte)), to_(at::zeros({kCopyBytes}, at::kByte)) {}
-
-  void copy() {
-    each_vector(kSliceBytes / 2, [](const __m128i* from, __m128i* to, int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) _mm_stream_si128(to + i, from[i]);
-      _mm_sfence();
-    });
-  }
-
-  void read() {
-    each_vector(kSliceBytes, [](const __m128i* from, __m128i*, int64_t begin, int64_t end) {
-      __m128i bits[4] = {};
-      for (int64_t i = begin; i + 4 <= end; i += 4) {
-        for (int j = 0; j < 4; ++j) bits[j] |= from[i + j];
-      }
-      const __m128i all = bits[0] | bits[1] | bits[2] | bits[3];
-      WEFT_CHECK(_mm_movemask_epi8(all) == 0, "the buffer has only zeros");
-    });
-  }
-
- private:
-  // f(from, to, begin, end) for parts of the next `bytes`, in vectors.
-  template <class F>
-  void each_vector(int64_t bytes, const F& f) {
-    if (next_ + bytes > kCopyBytes) next_ = 0;
-    const auto* from = static_cast<const __m128i*>(from_.const_data_ptr()) + next_ / 16;
-    auto* to = static_cast<__m128i*>(to_.data_ptr()) + next_ / 16;
-    at::parallel_for(0, bytes / 16, 1,
-                     [&](int64_t begin, int64_t end) { f(from, to, begin, end); });
-    next_ += bytes / 64 * 64;
-  }
-
-  Tensor from_, to_;
-  int64_t next_ = 0;
-};
-
 struct Case {
   int64_t out, in, rows;
   at::ScalarType type;
@@ -86,7 +42,7 @@ struct Best {
   double copy = 0, read = 0, ours = 0, peer = 0;  // bytes per second
 };
 
-Best measure(const Case& c, Memory& memory) {
+Best measure(const Case& c, MemoryCopy& memory) {
   const int64_t bytes = c.out * c.in * static_cast<int64_t>(at::elementSize(c.type));
   const int64_t count = std::max<int64_t>(2, kWeightBytes / bytes);
   const int64_t slice = std::max<int64_t>(1, kSliceBytes / bytes);
@@ -98,8 +54,8 @@ Best measure(const Case& c, Memory& memory) {
     const auto products = [&](int64_t from, const auto& product) {
       for (int64_t j = 0; j < slice; ++j) product(weights[(from + j) % count]);
     };
-    keep_best(best.copy, kSliceBytes, [&] { memory.copy(); });
-    keep_best(best.read, kSliceBytes, [&] { memory.read(); });
+    keep_best(best.copy, kSliceBytes, [&] { memory.copy(kSliceBytes); });
+    keep_best(best.read, kSliceBytes, [&] { memory.read(kSliceBytes); });
     keep_best(best.ours, slice * bytes,
               [&] { products(i, [&](const Tensor& weight) { row_linear(x, weight, Tensor{}); }); });
     keep_best(best.peer, slice * bytes,
@@ -108,7 +64,7 @@ Best measure(const Case& c, Memory& memory) {
   return best;
 }
 
-void print_case(const Case& c, Memory& memory) {
+void print_case(const Case& c, MemoryCopy& memory) {
   const Best best = measure(c, memory);
   std::printf(
       "%s %5ldx%-4ld %ld row%s: weft %5.1f GB/s, %3.0f %% of copy (%5.1f; read %5.1f); "
@@ -121,11 +77,11 @@ void print_case(const Case& c, Memory& memory) {
 
 void run() {
   const at::NoGradGuard no_grad;
-  Memory memory;
+  MemoryCopy memory;
   Best best;
   for (int i = 0; i < kSlices; ++i) {
-    keep_best(best.copy, kSliceBytes, [&] { memory.copy(); });
-    keep_best(best.read, kSliceBytes, [&] { memory.read(); });
+    keep_best(best.copy, kSliceBytes, [&] { memory.copy(kSliceBytes); });
+    keep_best(best.read, kSliceBytes, [&] { memory.read(kSliceBytes); });
   }
   std::printf("threads %d, copy %.1f GB/s, read %.1f GB/s\n", at::get_num_threads(),
               best.copy / 1e9, best.read / 1e9);

@@ -1,5 +1,7 @@
 #include "models/attention.h"
 
+#include <optional>
+
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
@@ -175,7 +177,7 @@ Tensor Attention::one_token(const Heads& heads, const NewTokens& tokens,
     state.v.select(0, row).select(1, slot).copy_(heads.v.select(0, row).select(0, 0));
     most = std::max(most, std::min(tokens.lengths[row] + 1, slots));
   }
-  Tensor seen;
+  std::optional<Tensor> seen;  // none: all slots
   if (!tokens.same_lengths()) {
     const at::Device device = heads.q.device();
     const Tensor lengths = at::tensor(tokens.lengths, at::kLong).to(device) + 1;

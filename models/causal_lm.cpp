@@ -118,13 +118,15 @@ Tensor CausalLM::extend(const Tensor& tokens, DecodingState& state) const {
     WEFT_CHECK(length + count <= state.capacity, "a state for ", state.capacity, " tokens is full");
   }
   const at::TensorOptions options = at::TensorOptions(at::kLong).device(types_.device);
-  const Tensor positions =
-      at::tensor(state.lengths, at::kLong).to(types_.device).reshape({rows, 1}) +
-      at::arange(count, options);
+  const Tensor before =
+      at::tensor(state.lengths, at::kLong).to(types_.device).reshape({rows, 1});
+  const Tensor positions = before + at::arange(count, options);
+  const Tensor lengths =
+      has_dynamic_rope(config_) ? (before + count).expand({rows, count}) : Tensor{};
   NewTokens pass{.count = count,
                  .lengths = state.lengths,
                  .starts = at::zeros({rows, count}, options.dtype(at::kBool)),
-                 .rotations = Rotations(positions)};
+                 .rotations = Rotations(positions, lengths)};
   Tensor x = embed(tokens, positions);
   for (size_t i = 0; i < blocks_.size(); ++i) x = blocks_[i].extend(x, pass, state.layers[i]);
   for (int64_t& length : state.lengths) length += count;

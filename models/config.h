@@ -33,7 +33,7 @@ struct AttentionConfig {
   bool bias = false;           // on q, k, v and o
   bool qk_norm = false;        // RMSNorm of every head's q and k, before the rotation
   int64_t sliding_window = 0;  // W keys at most, the token's own among them; 0: all before it
-  RopeConfig rope;
+  RopeConfig rope = {};
 
   bool operator==(const AttentionConfig&) const = default;
 };
@@ -55,7 +55,7 @@ struct MambaConfig {
   bool conv_bias = true;
   bool proj_bias = false;
   bool inner_norms = false;  // Jamba's RMSNorms of dt, B and C
-  StepSizeInit dt;
+  StepSizeInit dt = {};
 
   bool operator==(const MambaConfig&) const = default;
 };
@@ -73,7 +73,7 @@ struct Mamba2Config {
   bool norm_before_gate = false;
   double dt_limit_low = 0.0;  // of dt after softplus
   double dt_limit_high = std::numeric_limits<double>::infinity();
-  StepSizeInit dt;
+  StepSizeInit dt = {};
 
   int64_t inner_size() const { return num_heads * head_dim; }                        // di
   int64_t conv_channels() const { return inner_size() + 2 * num_groups * state_size; }  // x, B, C
@@ -147,11 +147,11 @@ struct ModelConfig {
   int64_t hidden_size = 0;        // d
   int64_t learned_positions = 0;  // rows of a learned position embedding (GPT-2); 0: none
   int64_t padding_id = -1;        // its embedding starts at 0 and learns from no lookup; -1: none
-  NormConfig norm;
+  NormConfig norm = {};
   bool tie_embeddings = false;
   bool residual_fp32 = false;  // the residual stream stays in fp32 where the rest is bf16
-  InitConfig init;
-  std::vector<LayerConfig> layers;  // L
+  InitConfig init = {};
+  std::vector<LayerConfig> layers = {};  // L
 
   bool operator==(const ModelConfig&) const = default;
 };

@@ -76,13 +76,13 @@ struct RopeRecipe {
   bool truncate = true;
   Auto<double> attention_factor;
   static void describe(auto& self, auto& schema) {
-    const RopeType type = self.type.value_or(RopeType::kNone);
-    const bool yarn = type == RopeType::kYarn, llama3 = type == RopeType::kLlama3;
-    const bool dynamic = type == RopeType::kDynamic;
     schema.field("type", self.type, any(),
                  "rotary positions and how they are scaled to longer contexts (linear; ntk and "
                  "dynamic: a larger base; llama3; yarn, arXiv:2309.00071); auto: none for jamba, "
                  "gpt2, mamba and mamba2, else default");
+    const RopeType type = self.type.value_or(RopeType::kNone);
+    const bool yarn = type == RopeType::kYarn, llama3 = type == RopeType::kLlama3;
+    const bool dynamic = type == RopeType::kDynamic;
     schema.field("theta", self.theta, above(1), "base of the rotary frequencies");
     schema.when(yarn || llama3 || dynamic || type == RopeType::kLinear || type == RopeType::kNtk,
                 "a scaled type", [&] {

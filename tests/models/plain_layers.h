@@ -18,6 +18,7 @@
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros_like.h>
 
+#include "base/check.h"
 #include "models/config.h"
 #include "models/documents.h"
 #include "models/kernels/causal_conv.h"
@@ -136,6 +137,7 @@ struct PlainModel {
 
   Tensor mixer(const Mamba2Config&, const std::string&, const Tensor&, const Documents&) const {
     WEFT_CHECK(false, "Mamba-2 has its own reference (tests/kernels/ssd_test.cpp)");
+    return {};
   }
 
   Tensor feed_forward(std::monostate, const std::string&, const Tensor& x) const {

@@ -46,7 +46,8 @@ foo: 1)",
        .from = "family: jamba",
        .to = R"(family: llama
   layout: {moe_period: 2})",
-       .expected = "r.yaml:5:3: model.layout: has no meaning here; it goes with family: jamba"},
+       .expected = "r.yaml:5:3: model.layout: has no meaning here; it goes with family: jamba or "
+                   "hybrid"},
       {.name = "LayersBesideAFamily",
        .from = "num_layers: 4",
        .to = R"(num_layers: 4
@@ -71,7 +72,7 @@ foo: 1)",
        .to = R"(  hidden_size: 64
   layers: [{mixer: {kind: mambo, state_size: 2}, feed_forward: {kind: mlp}}])",
        .expected = "r.yaml:5:27: model.layers.0.mixer.kind: is 'mambo', must be one of attention, "
-                   "mamba; did you mean 'mamba'?"},
+                   "mamba, mamba2; did you mean 'mamba'?"},
       {.name = "MergeKey",
        .from = "seed: 1",
        .to = R"(seed: 1
@@ -177,7 +178,8 @@ optim: {)",
        .to = R"(  hidden_size: 64
   layers: [{mixer: {}, feed_forward: {kind: mlp}}])",
        .expected =
-           "r.yaml:5:20: model.layers.0.mixer.kind: is missing, needs one of attention, mamba"},
+           "r.yaml:5:20: model.layers.0.mixer.kind: is missing, needs one of attention, mamba, "
+           "mamba2"},
       {.name = "NothingButAName",
        .from = "",
        .to = "name: lonely\n",

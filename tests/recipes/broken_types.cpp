@@ -173,16 +173,19 @@ validation: {max_tokens: auto})",
       {.name = "UnknownFamily",
        .from = "family: jamba",
        .to = "family: jambo",
-       .expected = "r.yaml:4:11: model.family: is 'jambo', must be one of layers, jamba, llama; "
+       .expected = "r.yaml:4:11: model.family: is 'jambo', must be one of layers, jamba, llama, "
+                   "gpt2, mixtral, openelm, mamba, mamba2, hybrid; "
                    "did you mean 'jamba'?"},
       {.name = "FamilyIsNumber",
        .from = "family: jamba",
        .to = "family: 7",
-       .expected = "r.yaml:4:11: model.family: is '7', must be one of layers, jamba, llama"},
+       .expected = "r.yaml:4:11: model.family: is '7', must be one of layers, jamba, llama, "
+                   "gpt2, mixtral, openelm, mamba, mamba2, hybrid"},
       {.name = "FamilyIsList",
        .from = "family: jamba",
        .to = "family: [jamba]",
-       .expected = "r.yaml:4:11: model.family: is a list, must be one of layers, jamba, llama"},
+       .expected = "r.yaml:4:11: model.family: is a list, must be one of layers, jamba, llama, "
+                   "gpt2, mixtral, openelm, mamba, mamba2, hybrid"},
       {.name = "UnknownSchedule",
        .from = "kind: wsd",
        .to = "kind: cosin",
