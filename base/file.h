@@ -69,8 +69,8 @@ class AtomicFile final {
   std::unique_ptr<Hash, void (*)(Hash*)> hash_;
 };
 
-// A folder that is there whole or not at all: files are written into `path`.tmp, which commit renames
-// to `path`. Without commit it is removed.
+// A folder that is there whole or not at all: files are written into `path`.tmp, which commit
+// renames to `path`. Without commit it is removed.
 class NewFolder final {
  public:
   // Bad input if `path` exists; what a killed process left in `path`.tmp is removed.

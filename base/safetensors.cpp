@@ -158,10 +158,9 @@ std::string make_header(const std::vector<TensorSource>& tensors,
     const std::string& name = tensor.name;
     WEFT_CHECK(name != kMetadata && names.insert(name).second, "tensor '", name, "' twice");
     const int64_t end = offset + tensor.bytes();
-    members.push_back(absl::StrCat(Json(name).dump(), ":{\"dtype\":\"",
-                                   safetensors_dtype(tensor.dtype), "\",\"shape\":[",
-                                   absl::StrJoin(tensor.shape, ","), "],\"data_offsets\":[",
-                                   offset, ",", end, "]}"));
+    members.push_back(absl::StrCat(
+        Json(name).dump(), ":{\"dtype\":\"", safetensors_dtype(tensor.dtype), "\",\"shape\":[",
+        absl::StrJoin(tensor.shape, ","), "],\"data_offsets\":[", offset, ",", end, "]}"));
     offset = end;
   }
   std::string text = absl::StrCat("{", absl::StrJoin(members, ","), "}");
@@ -256,9 +255,9 @@ absl::StatusOr<WrittenFile> write_safetensors(const fs::path& path,
   WEFT_RETURN_IF_ERROR(file.write(text));
   for (const TensorSource& source : tensors) {
     WEFT_ASSIGN_OR_RETURN(const Tensor tensor, source.read());
-    WEFT_CHECK(tensor.scalar_type() == source.dtype &&
-                   tensor.sizes() == at::IntArrayRef(source.shape),
-               "tensor '", source.name, "' is not what was announced");
+    WEFT_CHECK(
+        tensor.scalar_type() == source.dtype && tensor.sizes() == at::IntArrayRef(source.shape),
+        "tensor '", source.name, "' is not what was announced");
     const Tensor host = tensor.detach().cpu().contiguous();
     WEFT_RETURN_IF_ERROR(
         file.write({static_cast<const std::byte*>(host.const_data_ptr()), host.nbytes()}));

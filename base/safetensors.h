@@ -1,7 +1,7 @@
 #pragma once
-// The safetensors format (spec/formats.md 5): a JSON header with name, dtype, shape and byte range of
-// each tensor, then their data. Reading trusts nothing: lengths, offsets, holes, overlaps, duplicate
-// names and deep JSON are refused with the file's name and the field.
+// The safetensors format (spec/formats.md 5): a JSON header with name, dtype, shape and byte range
+// of each tensor, then their data. Reading trusts nothing: lengths, offsets, holes, overlaps,
+// duplicate names and deep JSON are refused with the file's name and the field.
 #include <functional>
 #include <map>
 #include <string>
@@ -34,8 +34,8 @@ class SafetensorsFile final {
   std::span<const std::byte> bytes(const SafetensorsEntry& entry) const;
   // A new CPU tensor with the entry's dtype and shape.
   Tensor read(const SafetensorsEntry& entry) const;
-  // The tensor inside the mapping: never to be written to, and gone with this file. A copy where the
-  // file has it at an address that its type cannot be read from.
+  // The tensor inside the mapping: never to be written to, and gone with this file. A copy where
+  // the file has it at an address that its type cannot be read from.
   Tensor view(const SafetensorsEntry& entry) const;
   // Gives back the memory that reading the tensor has taken.
   void release(const SafetensorsEntry& entry) const;

@@ -11,8 +11,8 @@
 //   };
 //
 // Kinds of field, told apart by their C++ type: bool, int64_t, double, std::string, an enum with
-// `enum_names`, OrWord<T, Word> (a value or one word such as `auto`), std::vector of any of these, a
-// described struct (a map), std::vector of a described struct (a list of maps).
+// `enum_names`, OrWord<T, Word> (a value or one word such as `auto`), std::vector of any of these,
+// a described struct (a map), std::vector of a described struct (a list of maps).
 //
 // A visitor has
 //   template <class T> void field(const char* name, T& value, const Check& check, const char* doc);
@@ -34,10 +34,10 @@ namespace weft {
 struct Check {
   double low = -std::numeric_limits<double>::infinity();
   double high = std::numeric_limits<double>::infinity();
-  bool low_open = false;    // low itself is not allowed
-  bool high_open = false;   // high itself is not allowed
-  bool required = false;    // there is no default: the key must be written
-  bool not_empty = false;   // of strings and lists
+  bool low_open = false;   // low itself is not allowed
+  bool high_open = false;  // high itself is not allowed
+  bool required = false;   // there is no default: the key must be written
+  bool not_empty = false;  // of strings and lists
 
   // Why `value` is refused ("must be at least 1"), or empty.
   std::string refuse(double value) const;
@@ -97,7 +97,9 @@ template <class E>
 EnumName(E, const char*) -> EnumName<E>;
 
 template <class E>
-concept NamedEnum = requires(E e) { enum_names(e); };
+concept NamedEnum = requires(E e) {
+  enum_names(e);
+};
 
 template <NamedEnum E>
 const char* name_of(E value) {
@@ -117,7 +119,9 @@ struct NullSchema {
 };
 }  // namespace internal
 template <class T>
-concept Described = requires(T& t, internal::NullSchema& s) { T::describe(t, s); };
+concept Described = requires(T& t, internal::NullSchema& s) {
+  T::describe(t, s);
+};
 
 // What is wrong with a recipe, all of it, under the key that has to change.
 //
@@ -128,8 +132,8 @@ class Problems {
  public:
   enum class Severity { kError, kWarning };
   struct Problem {
-    std::string path;      // "stages.0.steps"; "" is the whole recipe
-    std::string message;   // found and allowed, without the path
+    std::string path;     // "stages.0.steps"; "" is the whole recipe
+    std::string message;  // found and allowed, without the path
     Severity severity;
   };
 
@@ -149,7 +153,9 @@ class Problems {
   [[nodiscard]] Scope enter(std::string_view key);
   [[nodiscard]] Scope enter(std::string_view key, size_t index);
 
-  void add(std::string_view key, std::string message) { put(key, std::move(message), Severity::kError); }
+  void add(std::string_view key, std::string message) {
+    put(key, std::move(message), Severity::kError);
+  }
   void warn(std::string_view key, std::string message) {
     put(key, std::move(message), Severity::kWarning);
   }
@@ -166,8 +172,8 @@ class Problems {
   std::vector<Problem> all_;
 };
 
-// The element of `known` nearest to `word` by edit distance, or empty if none is near enough to be a
-// likely slip (distance at most max(1, length / 3)).
+// The element of `known` nearest to `word` by edit distance, or empty if none is near enough to be
+// a likely slip (distance at most max(1, length / 3)).
 std::string nearest_word(std::string_view word, const std::vector<std::string>& known);
 
 }  // namespace weft

@@ -1,6 +1,6 @@
 #pragma once
-// Two buffers of 1 GB, of which one is read, or copied with stores that bypass the caches: the bound
-// of whatever waits for memory.
+// Two buffers of 1 GB, of which one is read, or copied with stores that bypass the caches: the
+// bound of whatever waits for memory.
 #include <chrono>
 
 #include <ATen/Parallel.h>
@@ -18,7 +18,8 @@ class MemoryCopy {
 
   MemoryCopy() : from_(at::zeros({kBytes}, at::kByte)), to_(at::zeros({kBytes}, at::kByte)) {}
 
-  // Moves the next `bytes` (half of them read, half written). Each call goes on behind the last one.
+  // Moves the next `bytes` (half of them read, half written). Each call goes on behind the last
+  // one.
   void copy(int64_t bytes) {
     each_vector(bytes / 2, [](const __m128i* from, __m128i* to, int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) _mm_stream_si128(to + i, from[i]);

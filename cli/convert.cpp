@@ -1,4 +1,6 @@
 // `weft import` and `weft export`: Hugging Face checkpoints to weft's and back.
+#include "trainer/convert.h"
+
 #include <cstdio>
 #include <map>
 #include <memory>
@@ -8,7 +10,6 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/commands.h"
-#include "trainer/convert.h"
 
 namespace weft {
 namespace {

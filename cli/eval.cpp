@@ -188,9 +188,10 @@ void add_eval(CLI::App& app, Context& context) {
           "--context", arguments->context,
           "tokens by which windows overlap, so that each token has at least that many before it")
       ->check(CLI::NonNegativeNumber);
-  command->add_option("--end-id", arguments->end_id,
-                      "id that ends documents of a .bin/.idx pair, for a model whose tokenizer weft "
-                      "does not read; default: eos_token_id of config.json");
+  command->add_option(
+      "--end-id", arguments->end_id,
+      "id that ends documents of a .bin/.idx pair, for a model whose tokenizer weft "
+      "does not read; default: eos_token_id of config.json");
   command->footer(
       "example: weft eval runs/quickstart corpus/shakespeare/valid\n"
       "example: weft eval runs/quickstart task.jsonl    with lines such as\n"

@@ -165,7 +165,8 @@ void add_generate(CLI::App& app, Context& context) {
       ->take_all()
       ->expected(1);
   command->add_option("--end-id", arguments->end_id,
-                      "end at this token; default: the tokenizer's end of a document, or config.json's eos_token_id");
+                      "end at this token; default: the tokenizer's end of a document, or "
+                      "config.json's eos_token_id");
   command->add_flag("--past-end", arguments->past_end, "go on after the end of a document");
   command
       ->add_option("--window", arguments->window,

@@ -43,7 +43,9 @@ void add_info(CLI::App& app, Context& context) {
       ->add_option("--context", options->context,
                    "print only what decoding keeps of a sequence of this many tokens")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
-  command->footer("example: weft info runs/quickstart\n         weft info configs/models/jamba-v0.1.yaml --context 262144");
+  command->footer(
+      "example: weft info runs/quickstart\n         weft info configs/models/jamba-v0.1.yaml "
+      "--context 262144");
   command->callback([options, &context] { context.run = [options] { return run(*options); }; });
 }
 

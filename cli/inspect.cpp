@@ -1,5 +1,7 @@
 // `weft logits` and `weft grads`: what a model computes for given token ids, into a file that any
 // other implementation can be compared with.
+#include "trainer/inspect.h"
+
 #include <memory>
 #include <string>
 
@@ -7,7 +9,6 @@
 
 #include "cli/commands.h"
 #include "cli/model_options.h"
-#include "trainer/inspect.h"
 
 namespace weft {
 namespace {
@@ -44,8 +45,8 @@ void add(CLI::App& app, Context& context, What what, const char* name, const cha
                    "JSON file with a list of lists of token ids, such as [[1, 2, 3], [7]]")
       ->required();
   command->add_option("--out", arguments->out, "safetensors file to write")->required();
-  command->footer(std::string("example: weft ") + name +
-                  " runs/quickstart --ids ids.json --out " + name +
+  command->footer(std::string("example: weft ") + name + " runs/quickstart --ids ids.json --out " +
+                  name +
                   ".safetensors\nIt computes in fp32 on the CPU or GPU unless --compute says "
                   "otherwise.");
   command->callback([arguments, what, &context] {

@@ -23,7 +23,9 @@ std::map<std::string, E> words_of(E any_value) {
 }
 
 inline void add_model_options(CLI::App& command, ModelOptions& options) {
-  command.add_option("checkpoint", options.checkpoint, "a checkpoint's folder, a run directory or a Hugging Face folder")
+  command
+      .add_option("checkpoint", options.checkpoint,
+                  "a checkpoint's folder, a run directory or a Hugging Face folder")
       ->required();
   command.add_option("--device", options.device, "auto, cpu or cuda")
       ->transform(CLI::CheckedTransformer(words_of(DeviceKind::kAuto)));

@@ -150,8 +150,8 @@ Tensor Attention::extend(const Tensor& x, NewTokens& tokens, AttentionState& sta
     heads.q = rotate(heads.q);
     if (config_.rope.type != RopeType::kDynamic) heads.k = rotate(heads.k);
   }
-  const Tensor y = tokens.count == 1 ? one_token(heads, tokens, state)
-                                     : many_tokens(heads, tokens, state);
+  const Tensor y =
+      tokens.count == 1 ? one_token(heads, tokens, state) : many_tokens(heads, tokens, state);
   return o_(y.reshape({x.size(0), x.size(1), config_.num_heads * config_.head_dim}));
 }
 
@@ -161,8 +161,9 @@ Tensor Attention::rotate_cached(const Tensor& k, const NewTokens& tokens) const 
   const std::vector<int64_t> shape = {k.size(0), k.size(2)};
   std::vector<int64_t> lengths = tokens.lengths;
   for (int64_t& length : lengths) length += tokens.count;
-  Rotations rotations(at::arange(k.size(2), at::TensorOptions(at::kLong).device(k.device())).expand(shape),
-                      at::tensor(lengths, at::kLong).unsqueeze(1).expand(shape));
+  Rotations rotations(
+      at::arange(k.size(2), at::TensorOptions(at::kLong).device(k.device())).expand(shape),
+      at::tensor(lengths, at::kLong).unsqueeze(1).expand(shape));
   return rotations.get(config_.rope, config_.head_dim, k.scalar_type())(k.transpose(1, 2))
       .transpose(1, 2);
 }
@@ -171,10 +172,16 @@ Tensor Attention::one_token(const Heads& heads, const NewTokens& tokens,
                             AttentionState& state) const {
   const int64_t rows = heads.q.size(0), kv = config_.num_kv_heads, slots = state.k.size(2);
   int64_t most = 0;  // slots in use
-  for (int64_t row = 0; row < rows; ++row) {
+  const int64_t at_once = tokens.same_lengths() ? rows : 1;
+  for (int64_t row = 0; row < rows; row += at_once) {
     const int64_t slot = tokens.lengths[row] % slots;
-    state.k.select(0, row).select(1, slot).copy_(heads.k.select(0, row).select(0, 0));
-    state.v.select(0, row).select(1, slot).copy_(heads.v.select(0, row).select(0, 0));
+    const auto store = [&](const Tensor& cached, const Tensor& fresh) {  // [Bz, 1, KV, e]
+      cached.narrow(0, row, at_once)
+          .narrow(2, slot, 1)
+          .copy_(fresh.narrow(0, row, at_once).transpose(1, 2));
+    };
+    store(state.k, heads.k);
+    store(state.v, heads.v);
     most = std::max(most, std::min(tokens.lengths[row] + 1, slots));
   }
   std::optional<Tensor> seen;  // none: all slots

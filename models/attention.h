@@ -42,8 +42,8 @@ class Attention final {
 };
 
 // softmax(q k^T / sqrt(e)) v, causal inside each document; with `window` > 0 a token sees only the
-// last `window` tokens, itself among them. q [Bz, T, H, e], k and v [Bz, T, KV, e] -> [Bz, T, H, e].
-// Cost follows the documents' (and the window's) lengths, not the row's.
+// last `window` tokens, itself among them. q [Bz, T, H, e], k and v [Bz, T, KV, e] -> [Bz, T, H,
+// e]. Cost follows the documents' (and the window's) lengths, not the row's.
 Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                         const Documents& documents, int64_t window = 0);
 

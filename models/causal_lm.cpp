@@ -98,8 +98,7 @@ Tensor CausalLM::hidden(const Tensor& tokens, const Documents& documents,
 
 DecodingState CausalLM::new_state(int64_t rows, int64_t capacity) const {
   const at::NoGradGuard no_grad;
-  DecodingState state =
-      new_decoding_state(config_, rows, capacity, types_.compute, types_.device);
+  DecodingState state = new_decoding_state(config_, rows, capacity, types_.compute, types_.device);
   state.head = head_.detach().to(types_.compute);
   return state;
 }
@@ -118,8 +117,7 @@ Tensor CausalLM::extend(const Tensor& tokens, DecodingState& state) const {
     WEFT_CHECK(length + count <= state.capacity, "a state for ", state.capacity, " tokens is full");
   }
   const at::TensorOptions options = at::TensorOptions(at::kLong).device(types_.device);
-  const Tensor before =
-      at::tensor(state.lengths, at::kLong).to(types_.device).reshape({rows, 1});
+  const Tensor before = at::tensor(state.lengths, at::kLong).to(types_.device).reshape({rows, 1});
   const Tensor positions = before + at::arange(count, options);
   const Tensor lengths =
       has_dynamic_rope(config_) ? (before + count).expand({rows, count}) : Tensor{};

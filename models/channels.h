@@ -1,6 +1,6 @@
 #pragma once
-// Rows of the parameter table that Mamba-1 and Mamba-2 mixers share: parameters of channels, kept in
-// the master's type because scan and convolution read them so.
+// Rows of the parameter table that Mamba-1 and Mamba-2 mixers share: parameters of channels, kept
+// in the master's type because scan and convolution read them so.
 #include <string>
 #include <vector>
 

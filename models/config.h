@@ -15,8 +15,8 @@ enum class RopeType { kNone, kDefault, kLinear, kNtk, kDynamic, kLlama3, kYarn }
 struct RopeConfig {
   RopeType type = RopeType::kNone;
   double theta = 10000.0;
-  double factor = 1.0;                     // s: linear, ntk, dynamic, llama3, yarn
-  int64_t original_max_position = 0;       // M, L0: dynamic, llama3, yarn
+  double factor = 1.0;                                   // s: linear, ntk, dynamic, llama3, yarn
+  int64_t original_max_position = 0;                     // M, L0: dynamic, llama3, yarn
   double low_freq_factor = 1.0, high_freq_factor = 4.0;  // llama3
   double beta_fast = 32.0, beta_slow = 1.0;              // yarn
   bool truncate = true;                                  // yarn: whole channel numbers
@@ -75,7 +75,7 @@ struct Mamba2Config {
   double dt_limit_high = std::numeric_limits<double>::infinity();
   StepSizeInit dt = {};
 
-  int64_t inner_size() const { return num_heads * head_dim; }                        // di
+  int64_t inner_size() const { return num_heads * head_dim; }                           // di
   int64_t conv_channels() const { return inner_size() + 2 * num_groups * state_size; }  // x, B, C
 
   bool operator==(const Mamba2Config&) const = default;
@@ -83,7 +83,8 @@ struct Mamba2Config {
 
 enum class Activation { kSilu, kGeluNew };
 
-// Feed-forward part (spec/models.md 7): down(act(gate(x)) * up(x)), or down(act(up(x))) without gate.
+// Feed-forward part (spec/models.md 7): down(act(gate(x)) * up(x)), or down(act(up(x))) without
+// gate.
 struct MlpConfig {
   int64_t intermediate_size = 0;  // f
   bool gated = true;

@@ -34,7 +34,8 @@ struct Maker {
   }
 };
 
-// f(tensors) for the tensors of one layer in every state: f makes the layer's new tensor out of them.
+// f(tensors) for the tensors of one layer in every state: f makes the layer's new tensor out of
+// them.
 template <class F>
 LayerState combine(const std::vector<const LayerState*>& layers, const F& f) {
   std::vector<Tensor> first, second;
@@ -109,9 +110,9 @@ StateBytes state_bytes(const ModelConfig& config, int64_t length, int width) {
       bytes.keys_and_values += 2 * narrow * static_cast<double>(a->num_kv_heads * a->head_dim) *
                                static_cast<double>(slots_of(*a, length));
     } else if (const auto* m = std::get_if<MambaConfig>(&layer.mixer)) {
-      bytes.scan += static_cast<double>(m->inner_size) *
-                    (wide * static_cast<double>(m->state_size) +
-                     narrow * static_cast<double>(m->conv_kernel - 1));
+      bytes.scan +=
+          static_cast<double>(m->inner_size) * (wide * static_cast<double>(m->state_size) +
+                                                narrow * static_cast<double>(m->conv_kernel - 1));
     } else {
       const auto& m2 = std::get<Mamba2Config>(layer.mixer);
       bytes.scan += wide * static_cast<double>(m2.inner_size() * m2.state_size) +

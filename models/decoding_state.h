@@ -1,9 +1,9 @@
 #pragma once
-// What a model remembers of the tokens that it has seen, so that the next ones cost no recomputation
-// (spec/models.md 16): keys and values, convolution windows, states of the scans. What a model gives
-// with a state is what it gives for the whole sequence, but for rope `dynamic` beyond its original
-// context: there the rotation of every token depends on how many there are, and what was kept has been
-// computed with fewer.
+// What a model remembers of the tokens that it has seen, so that the next ones cost no
+// recomputation (spec/models.md 16): keys and values, convolution windows, states of the scans.
+// What a model gives with a state is what it gives for the whole sequence, but for rope `dynamic`
+// beyond its original context: there the rotation of every token depends on how many there are, and
+// what was kept has been computed with fewer.
 //
 //   DecodingState state = model.new_state(/*rows=*/1, /*capacity=*/prompt + 256);
 //   Tensor hidden = model.extend(prompt_tokens, state);   // prefill, in one pass or several

@@ -84,8 +84,8 @@ void scale_layer(const ModelRecipe& model, int64_t i, LayerRecipe& layer) {
   }
   if (layer.feed_forward.kind != FeedForwardKind::kNone && !layerwise.ffn.empty()) {
     const double multiplier = layerwise_value(layerwise.ffn, i, model.num_layers);
-    layer.feed_forward.intermediate_size = make_divisible(
-        multiplier * static_cast<double>(model.hidden_size), layerwise.ffn_divisor);
+    layer.feed_forward.intermediate_size =
+        make_divisible(multiplier * static_cast<double>(model.hidden_size), layerwise.ffn_divisor);
   }
 }
 
@@ -262,16 +262,15 @@ void resolve(ModelRecipe& recipe) {
 }
 
 ModelConfig build_config(const ModelRecipe& recipe) {
-  ModelConfig config{
-      .vocab_size = *recipe.vocab_size,
-      .hidden_size = recipe.hidden_size,
-      .learned_positions = *recipe.learned_positions ? *recipe.max_position : 0,
-      .padding_id = recipe.pad_token_id.value_or(-1),
-      .norm = {*recipe.norm.type, *recipe.norm.eps},
-      .tie_embeddings = *recipe.tie_embeddings,
-      .residual_fp32 = *recipe.residual_fp32,
-      .init = {*recipe.init.scheme, *recipe.init.std, *recipe.init.depth_scaled},
-      .layers = {}};
+  ModelConfig config{.vocab_size = *recipe.vocab_size,
+                     .hidden_size = recipe.hidden_size,
+                     .learned_positions = *recipe.learned_positions ? *recipe.max_position : 0,
+                     .padding_id = recipe.pad_token_id.value_or(-1),
+                     .norm = {*recipe.norm.type, *recipe.norm.eps},
+                     .tie_embeddings = *recipe.tie_embeddings,
+                     .residual_fp32 = *recipe.residual_fp32,
+                     .init = {*recipe.init.scheme, *recipe.init.std, *recipe.init.depth_scaled},
+                     .layers = {}};
   const auto append = [&](const LayerRecipe& layer) {
     const LayerConfig built{build_mixer(recipe, layer.mixer),
                             build_feed_forward(recipe, layer.feed_forward)};

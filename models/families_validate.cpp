@@ -17,8 +17,8 @@ void check_attention(const AttentionRecipe& a, const RopeRecipe& rope, Problems&
                  absl::StrCat("is ", *a.head_dim, ", must be even for rotary positions"));
   }
   if (*rope.type == RopeType::kDynamic && a.sliding_window.value_or(0) > 0) {
-    problems.add("sliding_window", absl::StrCat("is ", *a.sliding_window,
-                                                ", must be 0 with rope.type dynamic"));
+    problems.add("sliding_window",
+                 absl::StrCat("is ", *a.sliding_window, ", must be 0 with rope.type dynamic"));
   }
 }
 
@@ -31,8 +31,9 @@ void check_rope(const ModelRecipe& recipe, Problems& problems) {
   }
   const bool stretched = *rope.type == RopeType::kNtk || *rope.type == RopeType::kDynamic;
   if (stretched && recipe.head_dim.has_value() && *recipe.head_dim <= 2) {
-    problems.add("head_dim", absl::StrCat("is ", *recipe.head_dim,
-                                          ", must be above 2 with rope.type ", name_of(*rope.type)));
+    problems.add("head_dim",
+                 absl::StrCat("is ", *recipe.head_dim, ", must be above 2 with rope.type ",
+                              name_of(*rope.type)));
   }
 }
 
@@ -60,9 +61,9 @@ void check_layout(const ModelRecipe& recipe, Problems& problems) {
                               layout.attention_period, ")"));
   }
   if (*layout.moe_period > 0 && *layout.moe_offset >= *layout.moe_period) {
-    problems.add("moe_offset", absl::StrCat("is ", *layout.moe_offset,
-                                            ", must be below moe_period (", *layout.moe_period,
-                                            ")"));
+    problems.add("moe_offset",
+                 absl::StrCat("is ", *layout.moe_offset, ", must be below moe_period (",
+                              *layout.moe_period, ")"));
   }
   if (recipe.family == Family::kHybrid) {
     check_pattern("pattern", layout.pattern, "AWMS", problems);
@@ -99,8 +100,7 @@ void check_layers(const ModelRecipe& recipe, Problems& problems) {
 void check_step_sizes(const char* key, const StepSizeInit& dt, Problems& problems) {
   if (dt.min <= dt.max) return;
   const auto scope = problems.enter(key);
-  problems.add("dt_min",
-               absl::StrCat("is ", dt.min, ", must be at most dt_max (", dt.max, ")"));
+  problems.add("dt_min", absl::StrCat("is ", dt.min, ", must be at most dt_max (", dt.max, ")"));
 }
 
 bool uses_mamba2(const ModelRecipe& recipe) {
@@ -124,8 +124,8 @@ void check_mamba2(const ModelRecipe& recipe, Problems& problems) {
   const auto check_heads = [&](int64_t expand) {
     const int64_t inner = expand * recipe.hidden_size;
     if (inner % m.head_dim != 0) {
-      problems.add("head_dim", absl::StrCat("is ", m.head_dim, ", must divide the inner width (",
-                                            inner, ")"));
+      problems.add("head_dim",
+                   absl::StrCat("is ", m.head_dim, ", must divide the inner width (", inner, ")"));
     } else if (inner / m.head_dim % m.num_groups != 0) {
       problems.add("num_groups", absl::StrCat("is ", m.num_groups, ", must divide the heads (",
                                               inner / m.head_dim, ")"));
@@ -136,9 +136,9 @@ void check_mamba2(const ModelRecipe& recipe, Problems& problems) {
     if (layer.mixer.kind == MixerKind::kMamba2) check_heads(*layer.mixer.expand);
   }
   if (m.dt_limit_high.has_value() && m.dt_limit_low > *m.dt_limit_high) {
-    problems.add("dt_limit_low", absl::StrCat("is ", m.dt_limit_low,
-                                              ", must be at most dt_limit_high (",
-                                              *m.dt_limit_high, ")"));
+    problems.add("dt_limit_low",
+                 absl::StrCat("is ", m.dt_limit_low, ", must be at most dt_limit_high (",
+                              *m.dt_limit_high, ")"));
   }
 }
 
@@ -175,9 +175,9 @@ void validate(const ModelRecipe& recipe, Problems& problems) {
     check_top_k(recipe.moe.top_k, recipe.moe.num_experts, problems);
   }
   if (recipe.pad_token_id.value_or(-1) >= *recipe.vocab_size) {
-    problems.add("pad_token_id", absl::StrCat("is ", *recipe.pad_token_id,
-                                              ", must be below vocab_size (", *recipe.vocab_size,
-                                              ")"));
+    problems.add("pad_token_id",
+                 absl::StrCat("is ", *recipe.pad_token_id, ", must be below vocab_size (",
+                              *recipe.vocab_size, ")"));
   }
   check_step_sizes("mamba", recipe.mamba.dt, problems);
   check_step_sizes("mamba2", recipe.mamba2.dt, problems);

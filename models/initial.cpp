@@ -28,8 +28,9 @@ Initializer initial_linear(const ModelConfig& model, Projection projection, int6
   const bool back = projection == Projection::kBack;
   switch (init.scheme) {
     case InitScheme::kOpenElm:
-      return normal(back ? 1.0 / std::sqrt(static_cast<double>(model.hidden_size) * 2 * depth(model))
-                         : 1.0 / std::sqrt(static_cast<double>(fan_in)));
+      return normal(back
+                        ? 1.0 / std::sqrt(static_cast<double>(model.hidden_size) * 2 * depth(model))
+                        : 1.0 / std::sqrt(static_cast<double>(fan_in)));
     case InitScheme::kMamba: {
       Initializer linear = by_fan_in(fan_in);
       if (back) linear.a /= std::sqrt(depth(model));

@@ -1,14 +1,14 @@
 #pragma once
-// How weights start, by their place in the model and the model's scheme: the table of spec/models.md
-// 14 as functions.
+// How weights start, by their place in the model and the model's scheme: the table of
+// spec/models.md 14 as functions.
 #include "models/config.h"
 #include "parallel/parameter_table.h"
 
 namespace weft {
 
 // kInto: from the residual stream (q, k, v, gate, up, ...), split by output rows. kBack: back into
-// it (o, down, out), split by input columns. kReduce: from split channels to a few values that every
-// rank needs (Mamba's dt, B, C), split by input columns.
+// it (o, down, out), split by input columns. kReduce: from split channels to a few values that
+// every rank needs (Mamba's dt, B, C), split by input columns.
 enum class Projection { kInto, kBack, kReduce };
 
 Initializer initial_embedding(const ModelConfig& model);

@@ -6,8 +6,8 @@
 
 namespace weft {
 
-// The multiple of `divisor` that is nearest to `value`, raised by one where it lies more than a tenth
-// below it; at least `divisor`.
+// The multiple of `divisor` that is nearest to `value`, raised by one where it lies more than a
+// tenth below it; at least `divisor`.
 int64_t make_divisible(double value, int64_t divisor);
 
 // The value of layer `i` of `n`: one of a list of n, the only one, or on the line between two,

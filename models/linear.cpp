@@ -27,11 +27,10 @@ std::vector<Tensor> row_products(const Tensor& x, std::initializer_list<const Li
 void declare_linear(const ModelConfig& model, Projection projection, const std::string& name,
                     LinearShape shape, ParameterTable& table) {
   const bool into = projection == Projection::kInto;
-  table.add(
-      {.name = name + ".weight",
-       .shape = {shape.out, shape.in},
-       .sharding = {into ? 0 : 1, MeshAxis::kTensor},
-       .init = initial_linear(model, projection, shape.in)});
+  table.add({.name = name + ".weight",
+             .shape = {shape.out, shape.in},
+             .sharding = {into ? 0 : 1, MeshAxis::kTensor},
+             .init = initial_linear(model, projection, shape.in)});
   if (shape.bias) {
     table.add({.name = name + ".bias",
                .shape = {shape.out},
@@ -57,7 +56,7 @@ bool is_few_rows(const Tensor& x) {
 }
 
 Tensor joint_product(const Tensor& x, std::initializer_list<const Linear*> layers) {
-  if (is_few_rows(x)) return at::cat(row_products(x, layers), -1);
+  if (!at::GradMode::is_enabled()) return at::cat(joint_linear(x, layers), -1);
   std::vector<Tensor> weights, biases;
   for (const Linear* layer : layers) {
     weights.push_back(layer->weight);
@@ -69,6 +68,11 @@ Tensor joint_product(const Tensor& x, std::initializer_list<const Linear*> layer
 
 std::vector<Tensor> joint_linear(const Tensor& x, std::initializer_list<const Linear*> layers) {
   if (is_few_rows(x)) return row_products(x, layers);
+  if (!at::GradMode::is_enabled()) {  // copying the weights side by side pays in training alone
+    std::vector<Tensor> products;
+    for (const Linear* layer : layers) products.push_back((*layer)(x));
+    return products;
+  }
   std::vector<int64_t> sizes;
   for (const Linear* layer : layers) sizes.push_back(layer->weight.size(0));
   return joint_product(x, layers).split_with_sizes(sizes, -1);

@@ -28,12 +28,12 @@ struct Linear {
   Tensor operator()(const Tensor& x) const;  // [..., in] -> [..., out]
 };
 
-// Whether x [..., in] has so few rows, and no gradient is wanted, that products with it are bound by
-// reading the weights: these go through a kernel of their own (models/kernels/row_linear.h).
+// Whether x [..., in] has so few rows, and no gradient is wanted, that products with it are bound
+// by reading the weights: these go through a kernel of their own (models/kernels/row_linear.h).
 bool is_few_rows(const Tensor& x);
 
-// Several layers of one input as one matrix product: x [..., in] -> [..., sum of out_i], and the same
-// as one view [..., out_i] each.
+// Several layers of one input as one matrix product: x [..., in] -> [..., sum of out_i], and the
+// same as one view [..., out_i] each.
 Tensor joint_product(const Tensor& x, std::initializer_list<const Linear*> layers);
 std::vector<Tensor> joint_linear(const Tensor& x, std::initializer_list<const Linear*> layers);
 

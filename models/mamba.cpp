@@ -84,8 +84,8 @@ Tensor Mamba::forward(const Tensor& u, const ForwardPass& pass) const {
 
 Tensor Mamba::extend(const Tensor& u, const NewTokens& tokens, ScanState& state) const {
   const std::vector<Tensor> xz = joint_linear(u, {&in_x_, &in_z_});
-  const Tensor x = causal_conv_silu_with_state(xz[0], conv_weight_, conv_bias_, tokens.starts,
-                                               state.window);
+  const Tensor x =
+      causal_conv_silu_with_state(xz[0], conv_weight_, conv_bias_, tokens.starts, state.window);
   SelectiveScanInputs inputs = scan_inputs(x, xz[1], tokens.starts);
   inputs.initial_state = state.h;
   return out_(selective_scan_with_state(inputs, /*final_state=*/state.h).y);

@@ -57,8 +57,8 @@ Mamba2::Mamba2(const Mamba2Config& config, double norm_eps, const ParameterStore
 
 Mamba2::Projected Mamba2::project(const Tensor& u) const {
   const Tensor all = joint_product(u, {&in_z_, &in_x_, &in_b_, &in_c_, &in_dt_});
-  const std::vector<Tensor> parts = all.split_with_sizes(
-      {config_.inner_size(), config_.conv_channels(), config_.num_heads}, -1);
+  const std::vector<Tensor> parts =
+      all.split_with_sizes({config_.inner_size(), config_.conv_channels(), config_.num_heads}, -1);
   return {parts[0], parts[1], parts[2]};
 }
 
@@ -84,10 +84,8 @@ SsdInputs Mamba2::ssd_inputs(const Tensor& xbc, const Tensor& dt, const Tensor& 
 }
 
 Tensor Mamba2::finish(const Tensor& y, const Tensor& z) const {
-  const NormOrder order =
-      config_.norm_before_gate ? NormOrder::kNormFirst : NormOrder::kGateFirst;
-  return out_(
-      gated_rms_norm(y.reshape(z.sizes()), z, norm_, config_.num_groups, norm_eps_, order));
+  const NormOrder order = config_.norm_before_gate ? NormOrder::kNormFirst : NormOrder::kGateFirst;
+  return out_(gated_rms_norm(y.reshape(z.sizes()), z, norm_, config_.num_groups, norm_eps_, order));
 }
 
 Tensor Mamba2::forward(const Tensor& u, const ForwardPass& pass) const {

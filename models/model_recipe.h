@@ -10,17 +10,7 @@
 
 namespace weft {
 
-enum class Family {
-  kLayers,
-  kJamba,
-  kLlama,
-  kGpt2,
-  kMixtral,
-  kOpenElm,
-  kMamba,
-  kMamba2,
-  kHybrid
-};
+enum class Family { kLayers, kJamba, kLlama, kGpt2, kMixtral, kOpenElm, kMamba, kMamba2, kHybrid };
 constexpr auto enum_names(Family) {
   return std::array{EnumName{Family::kLayers, "layers"},   EnumName{Family::kJamba, "jamba"},
                     EnumName{Family::kLlama, "llama"},     EnumName{Family::kGpt2, "gpt2"},
@@ -62,9 +52,10 @@ struct ModelRecipe {
     schema.when(self.family == Family::kLayers, "family: layers", [&] {
       schema.field("layers", self.layers, required(not_empty()), "the list of layers");
     });
-    schema.field("num_heads", self.num_heads, within(1, kMaxWidth),
-                 "query heads; auto: hidden_size / head_dim (64 if that is auto too), at least 1, or "
-                 "the next lower divisor");
+    schema.field(
+        "num_heads", self.num_heads, within(1, kMaxWidth),
+        "query heads; auto: hidden_size / head_dim (64 if that is auto too), at least 1, or "
+        "the next lower divisor");
     schema.field("num_kv_heads", self.num_kv_heads, within(1, kMaxWidth),
                  "key/value heads; auto: num_heads");
     schema.field("head_dim", self.head_dim, within(1, kMaxWidth),
@@ -75,13 +66,16 @@ struct ModelRecipe {
     schema.field("max_position", self.max_position, within(1, 1 << 30),
                  "longest sequence that the model is made for: rows of learned positions, and what "
                  "some kinds of rope scaling start from; auto: the longest sequence_length");
-    schema.field("tie_embeddings", self.tie_embeddings, any(),
-                 "head and embedding are one tensor; auto: true for gpt2, openelm, mamba and mamba2");
-    schema.field("learned_positions", self.learned_positions, any(),
-                 "a learned embedding of positions is added to that of tokens; auto: true for gpt2");
-    schema.field("residual_fp32", self.residual_fp32, any(),
-                 "keep the residual stream in fp32 where the rest is bf16; auto: true for mamba and "
-                 "mamba2");
+    schema.field(
+        "tie_embeddings", self.tie_embeddings, any(),
+        "head and embedding are one tensor; auto: true for gpt2, openelm, mamba and mamba2");
+    schema.field(
+        "learned_positions", self.learned_positions, any(),
+        "a learned embedding of positions is added to that of tokens; auto: true for gpt2");
+    schema.field(
+        "residual_fp32", self.residual_fp32, any(),
+        "keep the residual stream in fp32 where the rest is bf16; auto: true for mamba and "
+        "mamba2");
     schema.field("pad_token_id", self.pad_token_id, within(0, kMaxWidth),
                  "a token whose embedding starts at zero and learns from no lookup");
     schema.field("norm", self.norm, any(), "the norms before and after the layers");

@@ -185,10 +185,9 @@ Tensor Moe::grouped_experts(const Tensor& tokens, const Routing& routing,
     outputs.push_back(at::linear(hidden, downs[i]));
   }
   const Tensor by_token = FromExperts::apply(at::cat(outputs), plan);
-  const Tensor weighted =
-      by_token.reshape({tokens.size(0), config_.top_k, tokens.size(1)})
-          .to(routing.weights.scalar_type()) *
-      routing.weights.unsqueeze(-1);
+  const Tensor weighted = by_token.reshape({tokens.size(0), config_.top_k, tokens.size(1)})
+                              .to(routing.weights.scalar_type()) *
+                          routing.weights.unsqueeze(-1);
   return weighted.sum(1).to(tokens.scalar_type());
 }
 
@@ -212,10 +211,11 @@ Tensor Moe::few_tokens(const Tensor& tokens, const Routing& routing) const {
 }
 
 Tensor Moe::forward(const Tensor& x, RouterStats* stats) const {
-  const Tensor tokens = x.reshape({-1, x.size(2)});  // [n, d]
+  const Tensor tokens = x.reshape({-1, x.size(2)});                         // [n, d]
   const Tensor logits = Linear(router_)(tokens.to(router_.scalar_type()));  // [n, E]
   const Routing routing = route(logits, config_.top_k, config_.renormalize);
-  if (stats == nullptr && is_few_rows(tokens)) return few_tokens(tokens, routing).reshape(x.sizes());
+  if (stats == nullptr && is_few_rows(tokens))
+    return few_tokens(tokens, routing).reshape(x.sizes());
   const Dispatch plan = dispatch(routing.experts.detach(), config_.num_experts);
   if (stats != nullptr && tokens.size(0) > 0) {
     report(logits, routing, plan.counts, x.size(0), *stats);

@@ -20,8 +20,8 @@ class Norm final {
   Norm() = default;
   Norm(const NormConfig& config, const ParameterStore& store, const std::string& name);
 
-  // x [.., n] -> [.., n] in `type`. Statistics are in at least fp32; LayerNorm also multiplies by its
-  // weight there (spec/models.md 2, 3).
+  // x [.., n] -> [.., n] in `type`. Statistics are in at least fp32; LayerNorm also multiplies by
+  // its weight there (spec/models.md 2, 3).
   Tensor operator()(const Tensor& x, at::ScalarType type) const;
 
  private:

@@ -10,25 +10,27 @@
 namespace weft {
 
 constexpr auto enum_names(RopeType) {
-  return std::array{EnumName{RopeType::kNone, "none"},       EnumName{RopeType::kDefault, "default"},
-                    EnumName{RopeType::kLinear, "linear"},   EnumName{RopeType::kNtk, "ntk"},
-                    EnumName{RopeType::kDynamic, "dynamic"}, EnumName{RopeType::kLlama3, "llama3"},
-                    EnumName{RopeType::kYarn, "yarn"}};
+  return std::array{
+      EnumName{RopeType::kNone, "none"},       EnumName{RopeType::kDefault, "default"},
+      EnumName{RopeType::kLinear, "linear"},   EnumName{RopeType::kNtk, "ntk"},
+      EnumName{RopeType::kDynamic, "dynamic"}, EnumName{RopeType::kLlama3, "llama3"},
+      EnumName{RopeType::kYarn, "yarn"}};
 }
 constexpr auto enum_names(NormType) {
   return std::array{EnumName{NormType::kRms, "rms"}, EnumName{NormType::kLayer, "layer"}};
 }
 constexpr auto enum_names(Activation) {
-  return std::array{EnumName{Activation::kSilu, "silu"}, EnumName{Activation::kGeluNew, "gelu_new"}};
+  return std::array{EnumName{Activation::kSilu, "silu"},
+                    EnumName{Activation::kGeluNew, "gelu_new"}};
 }
 constexpr auto enum_names(AuxForm) {
   return std::array{EnumName{AuxForm::kSwitch, "switch"}, EnumName{AuxForm::kHf, "hf"}};
 }
 constexpr auto enum_names(InitScheme) {
-  return std::array{EnumName{InitScheme::kNormal, "normal"},
-                    EnumName{InitScheme::kOpenElm, "openelm"}, EnumName{InitScheme::kMamba, "mamba"},
-                    EnumName{InitScheme::kHfMamba, "hf_mamba"},
-                    EnumName{InitScheme::kHfJamba, "hf_jamba"}};
+  return std::array{
+      EnumName{InitScheme::kNormal, "normal"}, EnumName{InitScheme::kOpenElm, "openelm"},
+      EnumName{InitScheme::kMamba, "mamba"}, EnumName{InitScheme::kHfMamba, "hf_mamba"},
+      EnumName{InitScheme::kHfJamba, "hf_jamba"}};
 }
 
 struct NormRecipe {
@@ -119,8 +121,9 @@ struct InitRecipe {
     schema.field("scheme", self.scheme, any(),
                  "normal: deviation std; openelm: by width; mamba: the original code's uniform "
                  "values; hf_mamba, hf_jamba: those of transformers; auto: the family's original");
-    schema.field("std", self.std, within(0, 10),
-                 "standard deviation of linear layers and embedding; auto: 0.02, or 0.1 with hf_mamba");
+    schema.field(
+        "std", self.std, within(0, 10),
+        "standard deviation of linear layers and embedding; auto: 0.02, or 0.1 with hf_mamba");
     schema.field("depth_scaled", self.depth_scaled, any(),
                  "divide it by sqrt(2 num_layers) for projections back into the residual stream; "
                  "auto: true for gpt2");
@@ -228,7 +231,8 @@ struct LayoutRecipe {
     schema.field("feed_forward", self.feed_forward, any(),
                  "hybrid: a letter a layer, repeated to num_layers: D dense, E experts, N none; "
                  "empty: by moe_period");
-    schema.field("mixer", self.mixer, any(), "hybrid without pattern: layers that are not attention");
+    schema.field("mixer", self.mixer, any(),
+                 "hybrid without pattern: layers that are not attention");
     schema.field("attention_period", self.attention_period, within(1, kMaxLayers),
                  "layer i is attention if i mod attention_period = attention_offset, else Mamba");
     schema.field("attention_offset", self.attention_offset, within(0, kMaxLayers),
@@ -249,9 +253,10 @@ struct LayerwiseRecipe {
     schema.field("qkv", self.qkv, within(1e-3, 1e3),
                  "width of all query heads / hidden_size: one value, first and last, or a value a "
                  "layer; []: model.num_heads everywhere ([0.5, 1] for openelm)");
-    schema.field("ffn", self.ffn, within(1e-3, 1e3),
-                 "intermediate_size / hidden_size, likewise; []: model.intermediate_size everywhere "
-                 "([0.5, 4] for openelm)");
+    schema.field(
+        "ffn", self.ffn, within(1e-3, 1e3),
+        "intermediate_size / hidden_size, likewise; []: model.intermediate_size everywhere "
+        "([0.5, 4] for openelm)");
     schema.field("gqa_group", self.gqa_group, within(1, kMaxWidth),
                  "query heads of a key/value head; auto: num_heads / num_kv_heads, 4 for openelm");
     schema.field("ffn_divisor", self.ffn_divisor, within(1, kMaxWidth),

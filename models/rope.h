@@ -16,7 +16,9 @@ Tensor rope_frequencies(const RopeConfig& config, int64_t head_dim, int64_t leng
 
 // Cosines and sines of some positions, scaled by attention_factor.
 struct Rotation {
-  Tensor cos, sin;  // [Bz, T, 1, e/2] in the type of what is rotated
+  // [Bz, T, 1, e] in the type of what is rotated: channels j and j + e/2 have the same cosine, and
+  // sines of opposite sign.
+  Tensor cos, sin;
 
   // x [Bz, T, H, e]; channel j is paired with j + e/2.
   Tensor operator()(const Tensor& x) const;

@@ -9,10 +9,10 @@
 namespace weft {
 
 struct SamplingConfig {
-  double temperature = 1.0;         // 0: the most likely token
-  int64_t top_k = 0;                // 0: all
-  double top_p = 1.0;               // smallest set of most likely tokens with at least this probability
-  double min_p = 0.0;               // of the most likely token's probability; less likely ones are out
+  double temperature = 1.0;  // 0: the most likely token
+  int64_t top_k = 0;         // 0: all
+  double top_p = 1.0;        // smallest set of most likely tokens with at least this probability
+  double min_p = 0.0;        // of the most likely token's probability; less likely ones are out
   double repetition_penalty = 1.0;  // of tokens that are there already; 1: none
 };
 

@@ -1,8 +1,9 @@
 #pragma once
 // The one table of parameters: a row for each, computed from the model's config alone, with nothing
-// allocated. Initialisation, optimiser groups, clipping, checkpoints, the memory planner and whatever
-// else goes over the parameters iterates over this table; no second list of names exists.
-// Read first in this folder; then parameter_store.h (storage for the rows) and tensor_store.h (files).
+// allocated. Initialisation, optimiser groups, clipping, checkpoints, the memory planner and
+// whatever else goes over the parameters iterates over this table; no second list of names exists.
+// Read first in this folder; then parameter_store.h (storage for the rows) and tensor_store.h
+// (files).
 #include <cstdint>
 #include <string>
 #include <vector>

@@ -204,8 +204,8 @@ std::string describe_state(const ModelRecipe& model, int64_t context) {
     return absl::StrFormat("  %-16s %12.3f MiB\n", name, value / kMiB);
   };
   return absl::StrCat("decoding state of one sequence of ", grouped(context), " tokens in bf16:\n",
-                      line("keys and values", bytes.keys_and_values),
-                      line("scans", bytes.scan), line("total", bytes.keys_and_values + bytes.scan));
+                      line("keys and values", bytes.keys_and_values), line("scans", bytes.scan),
+                      line("total", bytes.keys_and_values + bytes.scan));
 }
 
 std::string describe_plan(const Recipe& recipe) {

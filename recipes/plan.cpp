@@ -54,8 +54,8 @@ double mixer_bytes(const MambaConfig& c, double, Widths w) {
 double mixer_bytes(const Mamba2Config& c, double, Widths w) {
   const double di = static_cast<double>(c.inner_size()), heads = static_cast<double>(c.num_heads);
   const double conv = static_cast<double>(c.conv_channels());
-  const double states = w.m * di * static_cast<double>(c.state_size) /
-                        static_cast<double>(c.chunk_size);
+  const double states =
+      w.m * di * static_cast<double>(c.state_size) / static_cast<double>(c.chunk_size);
   return w.x * (di + 2 * conv + heads) + 3 * w.m * heads + di * (2 * w.x + 4 * w.m) + states;
 }
 

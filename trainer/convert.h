@@ -11,8 +11,8 @@
 
 namespace weft {
 
-// Writes the checkpoint `out`, a new folder, from the Hugging Face folder `path`: logical tensors in
-// the types that they have there, config.json and the files beside it.
+// Writes the checkpoint `out`, a new folder, from the Hugging Face folder `path`: logical tensors
+// in the types that they have there, config.json and the files beside it.
 absl::Status import_checkpoint(const fs::path& path, const fs::path& out, Log& log);
 
 struct ExportOptions {

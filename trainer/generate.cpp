@@ -148,8 +148,8 @@ std::vector<std::vector<int64_t>> generate(const CausalLM& model,
       WEFT_CHECK(!prompts[i].empty(), "a prompt needs at least one token");
       // The first stream has no number: a single prompt's text is what it has always been.
       const std::string name = i == 0 ? "" : std::to_string(i);
-      active.push_back({i, prompts[i], prompts[i].size(),
-                        RandomStream(options.seed, "generate", name)});
+      active.push_back(
+          {i, prompts[i], prompts[i].size(), RandomStream(options.seed, "generate", name)});
     }
     generator.run(std::move(active), answers);
   }

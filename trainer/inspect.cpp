@@ -113,8 +113,8 @@ absl::Status check_lengths(const LoadedModel& model, const TokenLists& sequences
   for (size_t i = 0; limit > 0 && i < sequences.size(); ++i) {
     const auto length = static_cast<int64_t>(sequences[i].size());
     if (length > limit) {
-      return bad_input(name, ": list ", i, ": has ", length, " tokens, the model has positions for ",
-                       limit);
+      return bad_input(name, ": list ", i, ": has ", length,
+                       " tokens, the model has positions for ", limit);
     }
   }
   return absl::OkStatus();
@@ -127,8 +127,8 @@ std::vector<NamedTensor> compute_logits(const LoadedModel& model, const TokenLis
   for (size_t i = 0; i < sequences.size(); ++i) {
     const std::vector<int64_t>& ids = sequences[i];
     const auto length = static_cast<int64_t>(ids.size());
-    const Tensor logits = model.model->logits(as_row(ids, device),
-                                              Documents::whole_rows(1, length, device));
+    const Tensor logits =
+        model.model->logits(as_row(ids, device), Documents::whole_rows(1, length, device));
     const Tensor nll = token_nll(logits, as_row(targets_of(ids), device)).to(at::kDouble).sum();
     named.push_back({absl::StrCat("logits.", i), logits[0].to(at::kFloat).cpu()});
     named.push_back({absl::StrCat("loss.", i),
@@ -140,11 +140,11 @@ std::vector<NamedTensor> compute_logits(const LoadedModel& model, const TokenLis
 std::vector<NamedTensor> compute_gradients(LoadedModel& model, const TokenLists& sequences) {
   const at::Device device = model.runtime.types.device;
   const Packed packed = pack(sequences);
-  const Documents documents = Documents::from_ids(at::tensor(packed.documents, at::kInt).unsqueeze(0),
-                                                  device);
+  const Documents documents =
+      Documents::from_ids(at::tensor(packed.documents, at::kInt).unsqueeze(0), device);
   model.store->clear_gradients();
-  const LossTerms terms = model.model->loss(as_row(packed.tokens, device),
-                                            as_row(packed.targets, device), documents);
+  const LossTerms terms =
+      model.model->loss(as_row(packed.tokens, device), as_row(packed.targets, device), documents);
   const Tensor loss =
       terms.nll_sum / static_cast<double>(std::max<int64_t>(1, packed.num_targets)) + terms.aux_sum;
   loss.backward();

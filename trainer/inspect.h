@@ -14,8 +14,8 @@ namespace weft {
 
 using TokenLists = std::vector<std::vector<int64_t>>;
 
-// A JSON file with a list of lists of token ids, none of them empty. Bad input names the list and the
-// element.
+// A JSON file with a list of lists of token ids, none of them empty. Bad input names the list and
+// the element.
 absl::StatusOr<TokenLists> read_token_lists(const fs::path& path, int64_t vocab_size);
 // The same of the text of such a file; `name` is for messages.
 absl::StatusOr<TokenLists> parse_token_lists(const std::string& text, const std::string& name,
@@ -26,14 +26,15 @@ absl::StatusOr<TokenLists> parse_token_lists(const std::string& text, const std:
 absl::Status check_lengths(const LoadedModel& model, const TokenLists& sequences,
                            const std::string& name);
 
-// For each sequence i: `logits.<i>` [T, V] and `loss.<i>` [], the mean negative log-likelihood of its
-// T - 1 targets in nats (0 for one token). Both in fp32.
+// For each sequence i: `logits.<i>` [T, V] and `loss.<i>` [], the mean negative log-likelihood of
+// its T - 1 targets in nats (0 for one token). Both in fp32.
 std::vector<NamedTensor> compute_logits(const LoadedModel& model, const TokenLists& sequences);
 
-// The gradient of every parameter in fp32, under its Hugging Face name and in the layout on disk (for
-// a model that transformers has no format for, under weft's own name), with `loss` [] and `aux` [].
-// All sequences are one batch: loss = sum of the targets' nll over their number, plus the weighted
-// auxiliary losses; aux is the balance loss pooled over layers and tokens, without its weight.
+// The gradient of every parameter in fp32, under its Hugging Face name and in the layout on disk
+// (for a model that transformers has no format for, under weft's own name), with `loss` [] and
+// `aux` []. All sequences are one batch: loss = sum of the targets' nll over their number, plus the
+// weighted auxiliary losses; aux is the balance loss pooled over layers and tokens, without its
+// weight.
 std::vector<NamedTensor> compute_gradients(LoadedModel& model, const TokenLists& sequences);
 
 }  // namespace weft

@@ -31,8 +31,8 @@ struct LoadedModel {
   absl::StatusOr<Tokenizer> need_tokenizer() const;
 };
 
-// `path`: what ModelSource::open takes. `device` and `compute` replace those of a run's recipe unless
-// they are auto.
+// `path`: what ModelSource::open takes. `device` and `compute` replace those of a run's recipe
+// unless they are auto.
 absl::StatusOr<LoadedModel> load_model(const std::string& path, DeviceKind device,
                                        ComputeKind compute, Log& log);
 

@@ -25,9 +25,9 @@ absl::StatusOr<Prompt> line_prompt(const LoadedModel& model, const std::string& 
     absl::StatusOr<Prompt> prompt = text_prompt(model, *text);
     return prompt.ok() ? prompt : in_context(prompt.status(), where);
   }
-  WEFT_ASSIGN_OR_RETURN(const TokenLists lists,
-                        parse_token_lists(Json::array({*ids}).dump(), where,
-                                          model.model->config().vocab_size));
+  WEFT_ASSIGN_OR_RETURN(
+      const TokenLists lists,
+      parse_token_lists(Json::array({*ids}).dump(), where, model.model->config().vocab_size));
   return Prompt{"", lists[0]};
 }
 
@@ -59,9 +59,8 @@ absl::StatusOr<std::vector<Prompt>> read_prompts(const LoadedModel& model, const
   for (const absl::string_view line : absl::StrSplit(text, '\n')) {
     ++number;
     if (line.find_first_not_of(" \t\r") == absl::string_view::npos) continue;
-    WEFT_ASSIGN_OR_RETURN(
-        Prompt prompt,
-        line_prompt(model, std::string(line), absl::StrCat(path.string(), ":", number)));
+    WEFT_ASSIGN_OR_RETURN(Prompt prompt, line_prompt(model, std::string(line),
+                                                     absl::StrCat(path.string(), ":", number)));
     prompts.push_back(std::move(prompt));
   }
   if (prompts.empty()) return bad_input(path.string(), ": has no prompt");

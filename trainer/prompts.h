@@ -25,7 +25,8 @@ absl::StatusOr<std::vector<Prompt>> id_prompts(const LoadedModel& model, const s
 // One JSON object a line: {"prompt": "text"} or {"ids": [1, 2]}. Bad input names the line.
 absl::StatusOr<std::vector<Prompt>> read_prompts(const LoadedModel& model, const fs::path& path);
 
-// The line of a JSONL answer: {"prompt": ..., "ids": [...], "text": ...}, without what is not known.
+// The line of a JSONL answer: {"prompt": ..., "ids": [...], "text": ...}, without what is not
+// known.
 std::string answer_line(const LoadedModel& model, const Prompt& prompt,
                         const std::vector<int64_t>& tokens, const std::string& text);
 

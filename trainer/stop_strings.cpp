@@ -8,10 +8,15 @@ namespace weft {
 std::string StopStrings::push(std::string_view piece) {
   if (stopped_) return "";
   held_ += piece;
-  size_t stop = std::string::npos, held_from = held_.size();
+  // The stop string that is complete first ends the text, however the text was cut into pieces.
+  size_t stop = std::string::npos, stop_end = std::string::npos, held_from = held_.size();
   for (const std::string& string : strings_) {
     if (string.empty()) continue;
-    stop = std::min(stop, held_.find(string));
+    const size_t found = held_.find(string);
+    if (found != std::string::npos && found + string.size() < stop_end) {
+      stop = found;
+      stop_end = found + string.size();
+    }
     for (size_t length = std::min(string.size() - 1, held_.size()); length > 0; --length) {
       const std::string_view end = std::string_view(held_).substr(held_.size() - length);
       if (!std::string_view(string).starts_with(end)) continue;

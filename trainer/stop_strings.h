@@ -10,8 +10,8 @@ class StopStrings final {
  public:
   explicit StopStrings(std::vector<std::string> strings) : strings_(std::move(strings)) {}
 
-  // Takes the next piece of the text. Returns what may be shown now: all but an end that could be the
-  // beginning of a stop string. Once one is complete, the text before it, and stopped() holds.
+  // Takes the next piece of the text. Returns what may be shown now: all but an end that could be
+  // the beginning of a stop string. Once one is complete, the text before it, and stopped() holds.
   std::string push(std::string_view piece);
   // What was held back, when no more text comes.
   std::string finish();

@@ -1,5 +1,7 @@
 #include "models/huggingface/config.h"
 
+#include <cmath>
+
 #include "absl/strings/str_join.h"
 
 #include "models/families.h"
@@ -73,9 +75,9 @@ absl::StatusOr<Family> find_family(const Json& json, const std::string& name) {
     if (type != nullptr && *type == entry.model_type) return entry.family;
     known.push_back(entry.model_type);
   }
-  return bad_input(name, ": model_type: ",
-                   type == nullptr ? std::string("is missing") : "is '" + *type + "'",
-                   ", weft knows ", absl::StrJoin(known, ", "));
+  return bad_input(
+      name, ": model_type: ", type == nullptr ? std::string("is missing") : "is '" + *type + "'",
+      ", weft knows ", absl::StrJoin(known, ", "));
 }
 
 // Complaints of every single value out of the range that recipes allow.
@@ -111,6 +113,31 @@ class RangeVisitor {
   std::vector<std::string>& problems_;
 };
 
+RopeConfig used_rope(const RopeConfig& rope, int64_t head_dim) {
+  RopeConfig used{.type = rope.type, .theta = rope.theta};
+  switch (rope.type) {
+    case RopeType::kNone:
+      return {};
+    case RopeType::kDefault:
+      return used;
+    case RopeType::kNtk: {
+      const double e = static_cast<double>(head_dim);
+      return {.type = RopeType::kDefault, .theta = rope.theta * std::pow(rope.factor, e / (e - 2))};
+    }
+    case RopeType::kLinear:
+      used.factor = rope.factor;
+      return used;
+    case RopeType::kDynamic:
+      used.factor = rope.factor;
+      used.original_max_position = rope.original_max_position;
+      return used;
+    case RopeType::kLlama3:
+    case RopeType::kYarn:
+      return rope;
+  }
+  return used;
+}
+
 // The model without what changes no result: initial values, losses of training, chunk sizes, and
 // which spelling a base of rotary positions has.
 ModelConfig as_computed(const ModelRecipe& recipe) {
@@ -119,8 +146,7 @@ ModelConfig as_computed(const ModelRecipe& recipe) {
   config.residual_fp32 = false;
   for (LayerConfig& layer : config.layers) {
     if (auto* attention = std::get_if<AttentionConfig>(&layer.mixer)) {
-      if (attention->rope.type == RopeType::kNtk) attention->rope.type = RopeType::kDefault;
-      attention->rope = {.type = attention->rope.type};
+      attention->rope = used_rope(attention->rope, attention->head_dim);
     } else if (auto* mamba = std::get_if<MambaConfig>(&layer.mixer)) {
       mamba->dt = {};
     } else {
@@ -235,8 +261,8 @@ Json write_hf_config(const ModelRecipe& model, const Json& source, const std::st
   bool same = false;
   if (source.is_object()) {
     const absl::StatusOr<HfConfig> read = read_hf_config(source.dump(), "config.json");
-    same = read.ok() && read->model.family == model.family &&
-           written_members(read->model) == members;
+    same =
+        read.ok() && read->model.family == model.family && written_members(read->model) == members;
   }
   if (!same) {
     for (const char* spelling : {"rope_parameters", "num_query_heads", "num_kv_heads"}) {

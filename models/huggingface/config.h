@@ -27,8 +27,8 @@ absl::StatusOr<HfConfig> read_hf_config(const std::string& text, const std::stri
 // Whether transformers has a format for this model; else why not.
 absl::Status check_exportable(const ModelRecipe& model);
 
-// config.json for a model. Where `source` (the one that it was read from, or null) says the same, it
-// is returned as it is; else its members that weft does not use are kept. `dtype` is "float32",
+// config.json for a model. Where `source` (the one that it was read from, or null) says the same,
+// it is returned as it is; else its members that weft does not use are kept. `dtype` is "float32",
 // "bfloat16" or "float16". REQUIRES: check_exportable is ok.
 Json write_hf_config(const ModelRecipe& model, const Json& source, const std::string& dtype);
 

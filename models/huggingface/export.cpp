@@ -50,7 +50,8 @@ class Exporter {
 
   absl::Status write() {
     const ParameterTable table = parameter_table(build_config(contents_.model));
-    const auto shards = cut(sources(hf_tensors(contents_.model.family, table)), contents_.shard_bytes);
+    const auto shards =
+        cut(sources(hf_tensors(contents_.model.family, table)), contents_.shard_bytes);
     WEFT_RETURN_IF_ERROR(write_texts());
     Json weight_map = Json::object();
     for (size_t i = 0; i < shards.size(); ++i) {
@@ -72,9 +73,8 @@ class Exporter {
     std::vector<TensorSource> sources;
     for (const HfTensor& tensor : tensors) {
       const at::ScalarType type = contents_.dtype(tensor.parts[0]);
-      sources.push_back({tensor.name, type, tensor.shape, [this, tensor, type] {
-                           return read(tensor, type);
-                         }});
+      sources.push_back(
+          {tensor.name, type, tensor.shape, [this, tensor, type] { return read(tensor, type); }});
       total_ += sources.back().bytes();
       if (first_type_ == at::ScalarType::Undefined) first_type_ = type;
     }
@@ -94,7 +94,8 @@ class Exporter {
   }
 
   absl::Status write_texts() {
-    const Json config = write_hf_config(contents_.model, contents_.source, config_dtype(first_type_));
+    const Json config =
+        write_hf_config(contents_.model, contents_.source, config_dtype(first_type_));
     WEFT_RETURN_IF_ERROR(write_file(folder_ / "config.json", config.dump(2) + "\n"));
     for (const auto& [name, text] : contents_.companions) {
       WEFT_RETURN_IF_ERROR(write_file(folder_ / name, text));

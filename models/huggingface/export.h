@@ -19,8 +19,8 @@ using ReadPart = std::function<absl::StatusOr<Tensor>(const HfPart& part)>;
 
 struct HfExport {
   ModelRecipe model;
-  Json source = nullptr;                         // config.json that it was imported with, or null
-  std::map<std::string, std::string> companions = {};  // file name -> content, as they are
+  Json source = nullptr;  // config.json that it was imported with, or null
+  std::map<std::string, std::string> companions = {};       // file name -> content, as they are
   std::function<at::ScalarType(const HfPart&)> dtype = {};  // on disk
   ReadPart read = {};
   int64_t shard_bytes = 5'000'000'000;

@@ -21,7 +21,8 @@ RopeType rope_type(MemberReader& v, const Json& dict) {
   return RopeType::kDefault;
 }
 
-// The scale of cosines and sines for a factor, by the paper's rule (arXiv:2309.00071) times `mscale`.
+// The scale of cosines and sines for a factor, by the paper's rule (arXiv:2309.00071) times
+// `mscale`.
 double yarn_scale(double factor, double mscale) {
   return factor <= 1 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0;
 }
@@ -35,10 +36,10 @@ void read_yarn(MemberReader& dict, RopeRecipe& rope) {
   dict.member("mscale", mscale, 0.0);
   dict.member("mscale_all_dim", mscale_all_dim, 0.0);
   if (rope.attention_factor.has_value()) return;
-  rope.attention_factor = mscale != 0 && mscale_all_dim != 0
-                              ? yarn_scale(rope.factor, mscale) /
-                                    yarn_scale(rope.factor, mscale_all_dim)
-                              : yarn_scale(rope.factor, 1.0);
+  rope.attention_factor =
+      mscale != 0 && mscale_all_dim != 0
+          ? yarn_scale(rope.factor, mscale) / yarn_scale(rope.factor, mscale_all_dim)
+          : yarn_scale(rope.factor, 1.0);
 }
 
 void read_rope_dictionary(MemberReader& v, const Json& json, ModelRecipe& m) {
@@ -85,14 +86,15 @@ double number_of(const Json& json) {
 void multipliers(MemberReader& v, const char* name, std::vector<double>& out) {
   const Json* value = v.take(name);
   if (value == nullptr) return v.problem(name, "is missing");
-  if (value->is_number()) {
-    out = {value->get<double>()};
-    return;
+  if (!value->is_number() && (!value->is_array() || value->empty())) {
+    return v.problem(name, "must be a number or a list");
   }
-  if (!value->is_array() || value->empty()) return v.problem(name, "must be a number or a list");
-  for (const Json& item : *value) {
-    if (!item.is_number()) return v.problem(name, "must be a list of numbers");
-    out.push_back(item.get<double>());
+  for (const Json& item : value->is_array() ? *value : Json::array({*value})) {
+    const double number = item.is_number() ? item.get<double>() : 0;
+    if (!(number >= 1e-3 && number <= 1e3)) {
+      return v.problem(name, "must be a list of numbers from 0.001 to 1000");
+    }
+    out.push_back(number);
   }
 }
 
@@ -100,8 +102,8 @@ void multipliers(MemberReader& v, const char* name, std::vector<double>& out) {
 void check_heads(MemberReader& v, const char* name, const std::vector<int64_t>& heads) {
   const Json* value = v.take(name);
   if (value == nullptr || *value == Json(heads)) return;
-  v.problem(name, absl::StrCat("is ", value->dump(), ", but the multipliers give ",
-                               Json(heads).dump()));
+  v.problem(name,
+            absl::StrCat("is ", value->dump(), ", but the multipliers give ", Json(heads).dump()));
 }
 
 // Query heads of every layer, or key/value heads.
@@ -109,8 +111,8 @@ std::vector<int64_t> heads_of(const ModelRecipe& m, bool queries) {
   std::vector<int64_t> heads;
   const int64_t group = *m.layerwise.gqa_group;
   for (int64_t i = 0; i < m.num_layers; ++i) {
-    const int64_t count = layerwise_heads({m.hidden_size, *m.head_dim, group}, m.layerwise.qkv, i,
-                                          m.num_layers);
+    const int64_t count =
+        layerwise_heads({m.hidden_size, *m.head_dim, group}, m.layerwise.qkv, i, m.num_layers);
     heads.push_back(queries ? count : count / group);
   }
   return heads;

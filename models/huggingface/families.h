@@ -1,7 +1,7 @@
 #pragma once
-// What each family's config.json has, member by member, in the words of transformers' config classes
-// (spec/models.md 12). One list serves both directions (members.h). Defaults are those of the
-// classes: what transformers takes where the file is silent.
+// What each family's config.json has, member by member, in the words of transformers' config
+// classes (spec/models.md 12). One list serves both directions (members.h). Defaults are those of
+// the classes: what transformers takes where the file is silent.
 #include <algorithm>
 #include <limits>
 
@@ -13,19 +13,54 @@ namespace weft {
 // Members of every config that say nothing of what is computed.
 template <class V>
 void common_members(V& v) {
-  v.ignored({"architectures", "model_type", "torch_dtype", "dtype", "transformers_version",
-             "_name_or_path", "name_or_path", "auto_map", "use_cache", "return_dict",
-             "output_hidden_states", "output_attentions", "id2label", "label2id", "num_labels",
-             "problem_type", "task_specific_params", "tokenizer_class", "prefix", "torchscript",
-             "finetuning_task", "is_decoder", "layer_types"});
+  v.ignored({"architectures",
+             "model_type",
+             "torch_dtype",
+             "dtype",
+             "transformers_version",
+             "_name_or_path",
+             "name_or_path",
+             "auto_map",
+             "use_cache",
+             "return_dict",
+             "output_hidden_states",
+             "output_attentions",
+             "id2label",
+             "label2id",
+             "num_labels",
+             "problem_type",
+             "task_specific_params",
+             "tokenizer_class",
+             "prefix",
+             "torchscript",
+             "finetuning_task",
+             "is_decoder",
+             "layer_types"});
   v.ignored({"bos_token_id", "eos_token_id", "sep_token_id", "decoder_start_token_id",
              "forced_bos_token_id", "forced_eos_token_id"});
-  v.ignored({"max_length", "min_length", "do_sample", "early_stopping", "num_beams",
-             "num_beam_groups", "diversity_penalty", "temperature", "top_k", "top_p", "typical_p",
-             "repetition_penalty", "length_penalty", "no_repeat_ngram_size",
-             "encoder_no_repeat_ngram_size", "bad_words_ids", "num_return_sequences",
-             "output_scores", "return_dict_in_generate", "suppress_tokens",
-             "begin_suppress_tokens", "exponential_decay_length_penalty", "remove_invalid_values"});
+  v.ignored({"max_length",
+             "min_length",
+             "do_sample",
+             "early_stopping",
+             "num_beams",
+             "num_beam_groups",
+             "diversity_penalty",
+             "temperature",
+             "top_k",
+             "top_p",
+             "typical_p",
+             "repetition_penalty",
+             "length_penalty",
+             "no_repeat_ngram_size",
+             "encoder_no_repeat_ngram_size",
+             "bad_words_ids",
+             "num_return_sequences",
+             "output_scores",
+             "return_dict_in_generate",
+             "suppress_tokens",
+             "begin_suppress_tokens",
+             "exponential_decay_length_penalty",
+             "remove_invalid_values"});
   v.ignored({"chunk_size_feed_forward", "tf_legacy_loss", "use_bfloat16"});
   v.fixed("is_encoder_decoder", false);
   v.fixed("add_cross_attention", false);
@@ -35,9 +70,9 @@ void common_members(V& v) {
 template <class V>
 void kv_heads_member(V& v, ModelRecipe& m, std::optional<int64_t> otherwise) {
   if constexpr (V::kReads) {
-    const bool absent = v.take("num_key_value_heads") == nullptr;
-    if (absent) {
-      m.num_kv_heads = otherwise.value_or(m.num_heads.value_or(1));
+    if (v.take("num_key_value_heads") == nullptr) {
+      const bool absent = !v.contains("num_key_value_heads") && otherwise.has_value();
+      m.num_kv_heads = absent ? *otherwise : m.num_heads.value_or(1);
       return;
     }
   }
@@ -146,10 +181,17 @@ void jamba_members(V& v, ModelRecipe& m) {
   v.member("tie_word_embeddings", m.tie_embeddings, false);
   v.member("attn_layer_period", m.layout.attention_period, 8);
   v.member("attn_layer_offset", m.layout.attention_offset, 4);
+  if constexpr (!V::kReads) {
+    if (*m.layout.moe_period == 0) {
+      m.layout.moe_period = m.num_layers + 1;
+      m.layout.moe_offset = m.num_layers;
+    }
+  }
   v.member("expert_layer_period", m.layout.moe_period, 2);
   v.member("expert_layer_offset", m.layout.moe_offset, 1);
   v.member("num_experts", m.moe.num_experts, 16);
   v.member("num_experts_per_tok", m.moe.top_k, 2);
+  if (m.moe.num_experts == 1) m.moe.top_k = 1;  // no experts: there is nothing to choose
   v.member("mamba_d_state", m.mamba.state_size, 16);
   v.member("mamba_d_conv", m.mamba.conv_kernel, 4);
   v.member("mamba_expand", m.mamba.expand, 2);
@@ -230,8 +272,9 @@ void mamba2_members(V& v, ModelRecipe& m) {
   v.member("num_heads", heads, 128);
   if constexpr (V::kReads) {
     if (heads * m.mamba2.head_dim != m.mamba2.expand * m.hidden_size) {
-      v.problem("num_heads", absl::StrCat("is ", heads, ", but num_heads * head_dim must be expand "
-                                                        "* hidden_size"));
+      v.problem("num_heads", absl::StrCat("is ", heads,
+                                          ", but num_heads * head_dim must be expand "
+                                          "* hidden_size"));
     }
   }
   v.member("n_groups", m.mamba2.num_groups, 8);

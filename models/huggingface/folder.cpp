@@ -47,12 +47,24 @@ absl::StatusOr<std::map<std::string, std::string>> read_index(const fs::path& pa
   std::map<std::string, std::string> files;
   for (const auto& [name, file] : map->items()) {
     const std::string word = file.is_string() ? file.get<std::string>() : "";
-    if (word.empty() || fs::path(word).filename() != word) {
+    if (word.empty() || word == "." || word == ".." || fs::path(word).filename() != word) {
       return bad_input(path.string(), ": weight_map.", name, ": must be the name of a file here");
     }
     files[name] = word;
   }
   return files;
+}
+
+// A few numbers in config.json can ask for billions of tensors, one an expert.
+absl::Status check_tensor_count(const ParameterTable& table, const fs::path& config) {
+  constexpr int64_t kMostTensors = 10'000'000;
+  int64_t count = 0;
+  for (const ParameterSpec& row : table.rows()) {
+    count += row.sharding.axis == MeshAxis::kExpert ? row.shape[0] : 1;
+  }
+  if (count <= kMostTensors) return absl::OkStatus();
+  return bad_input(config.string(), ": asks for ", count, " tensors, at most ", kMostTensors,
+                   " are read");
 }
 
 }  // namespace
@@ -63,9 +75,15 @@ bool is_hf_folder(const fs::path& path) {
 }
 
 std::vector<std::string> hf_companion_files() {
-  return {"generation_config.json", "tokenizer.json",         "tokenizer_config.json",
-          "tokenizer.model",        "special_tokens_map.json", "added_tokens.json",
-          "vocab.json",             "merges.txt",             "chat_template.jinja"};
+  return {"generation_config.json",
+          "tokenizer.json",
+          "tokenizer_config.json",
+          "tokenizer.model",
+          "special_tokens_map.json",
+          "added_tokens.json",
+          "vocab.json",
+          "merges.txt",
+          "chat_template.jinja"};
 }
 
 absl::StatusOr<HfFolder> HfFolder::open(const fs::path& path) {
@@ -75,6 +93,7 @@ absl::StatusOr<HfFolder> HfFolder::open(const fs::path& path) {
   WEFT_ASSIGN_OR_RETURN(folder.config_, read_hf_config(text, (path / kConfig).string()));
   const ModelRecipe& model = folder.config_.model;
   folder.table_ = std::make_unique<ParameterTable>(parameter_table(build_config(model)));
+  WEFT_RETURN_IF_ERROR(check_tensor_count(*folder.table_, path / kConfig));
   folder.tensors_ = hf_tensors(model.family, *folder.table_);
   WEFT_RETURN_IF_ERROR(folder.open_files());
   WEFT_RETURN_IF_ERROR(folder.place_tensors());

@@ -1,5 +1,6 @@
 #pragma once
-// A Hugging Face checkpoint on disk: config.json with one safetensors file, or several and an index.
+// A Hugging Face checkpoint on disk: config.json with one safetensors file, or several and an
+// index.
 //
 //   WEFT_ASSIGN_OR_RETURN(const HfFolder folder, HfFolder::open("SmolLM-135M"));
 //   for (Parameter& p : store.parameters()) WEFT_RETURN_IF_ERROR(folder.read(*p.spec, p.master));
@@ -24,8 +25,8 @@ std::vector<std::string> hf_companion_files();
 
 class HfFolder final {
  public:
-  // Bad input that names, all at once, every tensor that is missing, unexpected, of another shape or
-  // of a type that weft does not compute with; a damaged file; what read_hf_config refuses.
+  // Bad input that names, all at once, every tensor that is missing, unexpected, of another shape
+  // or of a type that weft does not compute with; a damaged file; what read_hf_config refuses.
   static absl::StatusOr<HfFolder> open(const fs::path& path);
 
   const fs::path& path() const { return path_; }
@@ -61,7 +62,7 @@ class HfFolder final {
   HfConfig config_;
   std::unique_ptr<ParameterTable> table_;
   std::vector<HfTensor> tensors_;
-  std::vector<Stored> stored_;                   // of tensors_
+  std::vector<Stored> stored_;                    // of tensors_
   std::map<std::string, SafetensorsFile> files_;  // nodes stay in place
   std::map<std::string, std::vector<Place>> places_;
 };

@@ -9,7 +9,7 @@ const Json* MemberReader::take(const char* name) {
 }
 
 bool MemberReader::convert(const char* name, const Json& value, int64_t& out) {
-  constexpr int64_t kLargest = int64_t{1} << 40;  // products of two stay inside int64
+  constexpr int64_t kLargest = int64_t{1} << 31;  // products of two stay inside int64
   const std::optional<int64_t> count = as_count(value);
   if (count.has_value() && *count <= kLargest) {
     out = *count;
@@ -53,8 +53,8 @@ void MemberReader::training_only(const char* name) {
 
 void MemberReader::refuse_unknown() {
   for (const auto& [name, value] : json_.items()) {
-    const bool off = value.is_null() || value == Json(false) ||
-                     (value.is_structured() && value.empty());
+    const bool off =
+        value.is_null() || value == Json(false) || (value.is_structured() && value.empty());
     if (known_.contains(name) || off) continue;
     std::string text = value.dump();
     if (text.size() > 60) text = text.substr(0, 57) + "...";

@@ -1,6 +1,7 @@
 #include "models/kernels/rms_norm.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/rsqrt.h>
@@ -25,27 +26,40 @@ void with_types(at::ScalarType type, F f) {
   }
 }
 
+struct Output {
+  Tensor y, rstd;
+};
+
+// x contiguous, weight in the compute type.
+Output run_forward(const Tensor& x, const Tensor& weight, double eps) {
+  const int64_t width = x.size(-1);
+  const int64_t rows = width > 0 ? x.numel() / width : 0;
+  Output out{at::empty_like(x), at::empty({rows}, weight.options())};
+  with_types(x.scalar_type(), [&](auto s, auto c) {
+    using S = decltype(s);
+    using C = decltype(c);
+    cpu::rms_norm_forward<S, C>({rows, width, eps}, x.const_data_ptr<S>(),
+                                weight.const_data_ptr<C>(), out.y.data_ptr<S>(),
+                                out.rstd.data_ptr<C>());
+  });
+  return out;
+}
+
+at::ScalarType compute_type(const Tensor& x) {
+  return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+}
+
 class RmsNormFunction final : public torch::autograd::Function<RmsNormFunction> {
  public:
   static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& x_in,
                         const Tensor& weight_in, double eps) {
     const Tensor x = x_in.contiguous();
-    const auto compute = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-    const Tensor weight = weight_in.to(compute).contiguous();
-    const Tensor y = at::empty_like(x);
-    const int64_t width = x.size(-1);
-    const int64_t rows = width > 0 ? x.numel() / width : 0;
-    const Tensor rstd = at::empty({rows}, weight.options());
-    with_types(x.scalar_type(), [&](auto s, auto c) {
-      using S = decltype(s);
-      using C = decltype(c);
-      cpu::rms_norm_forward<S, C>({rows, width, eps}, x.const_data_ptr<S>(),
-                                  weight.const_data_ptr<C>(), y.data_ptr<S>(), rstd.data_ptr<C>());
-    });
-    ctx->save_for_backward({x, weight, rstd});
+    const Tensor weight = weight_in.to(compute_type(x)).contiguous();
+    const Output out = run_forward(x, weight, eps);
+    ctx->save_for_backward({x, weight, out.rstd});
     ctx->saved_data["eps"] = eps;
     ctx->saved_data["weight_type"] = static_cast<int64_t>(weight_in.scalar_type());
-    return y;
+    return out.y;
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
@@ -76,6 +90,9 @@ Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
   WEFT_CHECK(weight.dim() == 1 && x.dim() > 0 && x.size(-1) == weight.size(0), "rms_norm of ",
              x.sizes(), " with a weight of ", weight.sizes());
   if (!x.device().is_cpu()) return rms_norm_reference(x, weight, eps);
+  if (!at::GradMode::is_enabled()) {
+    return run_forward(x.contiguous(), weight.to(compute_type(x)).contiguous(), eps).y;
+  }
   return RmsNormFunction::apply(x, weight, eps);
 }
 

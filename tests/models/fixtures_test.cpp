@@ -41,8 +41,7 @@ struct WholeRows {
   ForwardPass pass{documents, rotations, nullptr};
 
   WholeRows(int64_t rows, int64_t length)
-      : documents(Documents::whole_rows(rows, length, at::kCPU)),
-        rotations(documents.positions) {}
+      : documents(Documents::whole_rows(rows, length, at::kCPU)), rotations(documents.positions) {}
 };
 
 struct AttentionCase {
@@ -302,7 +301,8 @@ TEST_P(Mamba2Fixture, MatchesClosedForm) {
   Mamba2::declare(model, config, "m", table);
   ParameterStore store(table, cpu_types(at::kDouble));
   // In the order of the tensors on disk.
-  const auto set_rows = [&](const Tensor& joint, std::vector<std::pair<const char*, int64_t>> parts) {
+  const auto set_rows = [&](const Tensor& joint,
+                            std::vector<std::pair<const char*, int64_t>> parts) {
     int64_t row = 0;
     for (const auto& [name, rows] : parts) {
       set_parameter(store, name, joint.narrow(0, row, rows));
@@ -370,27 +370,21 @@ TEST_P(RopeFixture, MatchesTheTable) {
 INSTANTIATE_TEST_SUITE_P(
     Spec, RopeFixture,
     testing::Values(
-        RopeCase{"llama3",
-                 {.type = RopeType::kLlama3,
-                  .theta = 5e5,
-                  .factor = 8,
-                  .original_max_position = 8192},
-                 {1, 1.286873734e-1, 1.656044008e-2, 5.940730376e-3, 2.166570764e-3, 8.567514129e-4,
-                  1.785078128e-4, 3.428102196e-5, 4.411534675e-6, 3.068925989e-7}},
-        RopeCase{"yarn",
-                 {.type = RopeType::kYarn,
-                  .theta = 1e4,
-                  .factor = 16,
-                  .original_max_position = 4096},
-                 {1, 2.371373706e-1, 5.623413252e-2, 2.244714171e-2, 1.040190754e-2, 6.967554763e-3,
-                  3.713418440e-3, 8.817889629e-4, 4.686838808e-5, 7.217387404e-6}},
-        RopeCase{"dynamic",
-                 {.type = RopeType::kDynamic,
-                  .theta = 1e4,
-                  .factor = 2,
-                  .original_max_position = 4096},
-                 {1, 1.991895119e-1, 3.967646167e-2, 1.770786363e-2, 9.286942482e-3, 6.725522799e-3,
-                  4.144823003e-3, 1.574221611e-3, 3.135684343e-4, 3.849273282e-5}}),
+        RopeCase{
+            "llama3",
+            {.type = RopeType::kLlama3, .theta = 5e5, .factor = 8, .original_max_position = 8192},
+            {1, 1.286873734e-1, 1.656044008e-2, 5.940730376e-3, 2.166570764e-3, 8.567514129e-4,
+             1.785078128e-4, 3.428102196e-5, 4.411534675e-6, 3.068925989e-7}},
+        RopeCase{
+            "yarn",
+            {.type = RopeType::kYarn, .theta = 1e4, .factor = 16, .original_max_position = 4096},
+            {1, 2.371373706e-1, 5.623413252e-2, 2.244714171e-2, 1.040190754e-2, 6.967554763e-3,
+             3.713418440e-3, 8.817889629e-4, 4.686838808e-5, 7.217387404e-6}},
+        RopeCase{
+            "dynamic",
+            {.type = RopeType::kDynamic, .theta = 1e4, .factor = 2, .original_max_position = 4096},
+            {1, 1.991895119e-1, 3.967646167e-2, 1.770786363e-2, 9.286942482e-3, 6.725522799e-3,
+             4.144823003e-3, 1.574221611e-3, 3.135684343e-4, 3.849273282e-5}}),
     [](const auto& info) { return info.param.name; });
 
 }  // namespace

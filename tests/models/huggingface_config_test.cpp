@@ -557,7 +557,7 @@ TEST(HfConfigRefusals, OpenElmHeadsMustBeThoseOfTheMultipliers) {
   EXPECT_EQ(refusal("openelm", {{"ffn_multipliers", "wide"}}),
             "ffn_multipliers: must be a number or a list");
   EXPECT_EQ(refusal("openelm", {{"ffn_multipliers", {0.5, "x"}}}),
-            "ffn_multipliers: must be a list of numbers");
+            "ffn_multipliers: must be a list of numbers from 0.001 to 1000");
   EXPECT_EQ(refusal("openelm", {{"ffn_multipliers", nullptr}}), "ffn_multipliers: is missing");
 }
 

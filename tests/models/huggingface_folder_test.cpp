@@ -11,6 +11,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "models/causal_lm.h"
+#include "models/families.h"
 #include "models/huggingface/folder.h"
 #include "tests/support/mutate.h"
 #include "tests/support/process.h"
@@ -168,6 +170,63 @@ TEST(HfTensors, HoldEveryRowOfEveryParameterOnceUnderTheNamesOfTheFile) {
       EXPECT_EQ(parts, all) << family << " " << name;
     }
   }
+}
+
+// Names beyond those of the fixture, with other members of config.json; `-` before those it loses.
+TEST(HfTensors, OptionalOnesAreThereWhereTheModelHasThem) {
+  const auto names = [](const std::string& family, const Json& members) {
+    Json json = Json::parse(contents(fixture(family) / "config.json"));
+    json.update(members);
+    const auto config = read_hf_config(json.dump(), "config.json");
+    WEFT_CHECK(config.ok(), config.status());
+    std::set<std::string> names;
+    const ParameterTable table = parameter_table(build_config(config->model));
+    for (const HfTensor& tensor : hf_tensors(config->model.family, table)) {
+      names.insert(tensor.name);
+    }
+    return names;
+  };
+  const auto differences = [&](const std::string& family, Json members) {
+    const std::set<std::string> before = names(family, Json::object());
+    const std::set<std::string> after = names(family, members);
+    std::set<std::string> differences;
+    for (const std::string& name : after) {
+      if (!before.contains(name)) differences.insert(name);
+    }
+    for (const std::string& name : before) {
+      if (!after.contains(name)) differences.insert("-" + name);
+    }
+    return differences;
+  };
+  using Names = std::set<std::string>;
+  for (const char* family : {"llama", "mixtral", "jamba"}) {
+    EXPECT_EQ(differences(family, {{"tie_word_embeddings", true}}), Names{"-lm_head.weight"});
+  }
+  for (const char* family : {"gpt2", "mamba", "mamba2"}) {
+    EXPECT_EQ(differences(family, {{"tie_word_embeddings", false}}), Names{"lm_head.weight"});
+  }
+  EXPECT_EQ(differences("openelm", {{"share_input_output_layers", false}}),
+            Names{"lm_head.weight"});
+  const std::string layer = "model.layers.0.";
+  EXPECT_EQ(differences("llama", {{"num_hidden_layers", 1}, {"attention_bias", true}}).size(),
+            4u + 9u);
+  const Names biases = differences("llama", {{"attention_bias", true}, {"mlp_bias", true}});
+  EXPECT_EQ(biases.size(), 14u);
+  EXPECT_TRUE(biases.contains(layer + "self_attn.o_proj.bias"));
+  EXPECT_TRUE(biases.contains(layer + "mlp.gate_proj.bias"));
+  const std::string mixer = "backbone.layers.0.mixer.";
+  for (const char* family : {"mamba", "mamba2"}) {
+    const Names names = differences(
+        family, {{"use_bias", true}, {"use_conv_bias", false}, {"num_hidden_layers", 1}});
+    EXPECT_TRUE(names.contains(mixer + "in_proj.bias")) << family;
+    EXPECT_TRUE(names.contains(mixer + "out_proj.bias")) << family;
+    EXPECT_TRUE(names.contains("-" + mixer + "conv1d.bias")) << family;
+  }
+  const Names dense = differences("jamba", {{"num_experts", 1}, {"num_experts_per_tok", 1}});
+  EXPECT_TRUE(dense.contains(layer + "feed_forward.up_proj.weight"));
+  EXPECT_TRUE(dense.contains("-" + layer + "feed_forward.router.weight"));
+  EXPECT_TRUE(differences("openelm", {{"normalize_qk_projections", false}})
+                  .contains("-transformer.layers.2.attn.q_norm.weight"));
 }
 
 TEST(HfFolderValues, RowsAreSplitTransposedAndTakenOutOfConvolutions) {

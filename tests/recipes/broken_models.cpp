@@ -38,8 +38,7 @@ std::vector<BrokenRecipe> broken_models() {
             "r.yaml:7:22: model.mamba2.head_dim: is 48, must divide the inner width (128)"),
       model("GroupsThatDoNotDivideMamba2", family("mamba2", "mamba2: {num_groups: 3}"),
             "r.yaml:7:24: model.mamba2.num_groups: is 3, must divide the heads (2)"),
-      model("StepLimitsOutOfOrder",
-            family("mamba2", "mamba2: {dt_limit_low: 2, dt_limit_high: 1}"),
+      model("StepLimitsOutOfOrder", family("mamba2", "mamba2: {dt_limit_low: 2, dt_limit_high: 1}"),
             "r.yaml:7:26: model.mamba2.dt_limit_low: is 2, must be at most dt_limit_high (1)"),
       model("TooFewMultipliers", family("openelm", "layerwise: {qkv: [1, 1, 1]}"),
             "r.yaml:7:20: model.layerwise.qkv: has 3 values, must have 1, 2 or num_layers (4)"),
@@ -47,9 +46,10 @@ std::vector<BrokenRecipe> broken_models() {
             "r.yaml:7:21: model.layerwise.ffn.0: is 0, must be from 0.001 to 1000"),
       model("PaddingTokenOutOfTheVocabulary", family("llama", "pad_token_id: 257"),
             "r.yaml:7:17: model.pad_token_id: is 257, must be below vocab_size (257)"),
-      model("SequenceOverLearnedPositions", family("gpt2", "max_position: 32"),
-            "r.yaml:7:17: model.max_position: is 32, must be at least stages.0.sequence_length (64): "
-            "positions are learned"),
+      model(
+          "SequenceOverLearnedPositions", family("gpt2", "max_position: 32"),
+          "r.yaml:7:17: model.max_position: is 32, must be at least stages.0.sequence_length (64): "
+          "positions are learned"),
       model("ScaleOfPlainRotaryPositions", family("llama", "rope: {factor: 4}"),
             "r.yaml:7:10: model.rope.factor: has no meaning here; it goes with a scaled type"),
       model("Llama3BoundsOutOfOrder",

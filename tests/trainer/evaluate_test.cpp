@@ -92,8 +92,7 @@ TEST_F(EvaluateTest, ShortWindowsScoreAsMuchAndContextBringsTheLossOfTheWhole) {
   const Evaluation cut = evaluate(*model_, text, {.sequence_length = 8});
   EXPECT_EQ(cut.targets, 30);
   EXPECT_GT(std::abs(cut.nll_sum - whole_document(document)), 1e-6);
-  const Evaluation overlapped =
-      evaluate(*model_, text, {.sequence_length = 31, .context = 30});
+  const Evaluation overlapped = evaluate(*model_, text, {.sequence_length = 31, .context = 30});
   EXPECT_NEAR(overlapped.nll_sum, whole_document(document), 1e-9);
 }
 
@@ -135,8 +134,8 @@ TEST_F(EvaluateTest, GenerationDependsOnPromptAndSeedAlone) {
 }
 
 TEST_F(EvaluateTest, GenerationEndsAtTheEndTokenOrWhenToldTo) {
-  const std::vector<int64_t> all =
-      generate(*model_, {{256}}, {.sampling = {.temperature = 1.0}, .seed = 1, .max_tokens = 20})[0];
+  const std::vector<int64_t> all = generate(
+      *model_, {{256}}, {.sampling = {.temperature = 1.0}, .seed = 1, .max_tokens = 20})[0];
   const auto shortened = generate(
       *model_, {{256}},
       {.sampling = {.temperature = 1.0}, .seed = 1, .max_tokens = 20, .end_token = all[5]})[0];
