@@ -28,6 +28,7 @@ struct EvalArguments {
 };
 
 constexpr int64_t kTokensPerForward = 8192;
+constexpr int64_t kUsualLength = 2048;
 
 // A path, read and checked before anything is computed.
 struct Input {
@@ -120,7 +121,11 @@ absl::StatusOr<int> run(const EvalArguments& arguments) {
   WEFT_ASSIGN_OR_RETURN(
       const LoadedModel loaded,
       load_model(arguments.model.checkpoint, arguments.model.device, arguments.model.compute, log));
-  const int64_t length = arguments.sequence_length.value_or(loaded.sequence_length);
+  // What a published model is made for can be more than the logits of one sequence have room for.
+  const int64_t usual = loaded.tokenizer.has_value()
+                            ? loaded.sequence_length
+                            : std::min(loaded.sequence_length, kUsualLength);
+  const int64_t length = arguments.sequence_length.value_or(usual);
   if (arguments.context >= length) {
     return bad_input("--context: is ", arguments.context, ", must be below the sequence length (",
                      length, ")");
@@ -181,7 +186,8 @@ void add_eval(CLI::App& app, Context& context) {
   command
       ->add_option(
           "--sequence-length", arguments->sequence_length,
-          "tokens of a window, or that a choice sees at most; default: the longest of the recipe")
+          "tokens of a window, or that a choice sees at most; default: the longest of the recipe; "
+          "at most 2048 for a Hugging Face folder")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 24));
   command
       ->add_option(

@@ -24,7 +24,8 @@ absl::StatusOr<int> run(const InspectArguments& arguments, What what) {
   Log log(Log::Echo::kYes);
   WEFT_ASSIGN_OR_RETURN(
       LoadedModel loaded,
-      load_model(arguments.model.checkpoint, arguments.model.device, arguments.model.compute, log));
+      load_model(arguments.model.checkpoint, arguments.model.device, arguments.model.compute, log,
+                 what == What::kGradients ? Gradients::kKept : Gradients::kNone));
   WEFT_ASSIGN_OR_RETURN(const TokenLists sequences,
                         read_token_lists(arguments.ids, loaded.model->config().vocab_size));
   WEFT_RETURN_IF_ERROR(check_lengths(loaded, sequences, arguments.ids));

@@ -97,15 +97,14 @@ Tensor CausalLM::hidden(const Tensor& tokens, const Documents& documents,
 }
 
 DecodingState CausalLM::new_state(int64_t rows, int64_t capacity) const {
-  const at::NoGradGuard no_grad;
-  DecodingState state = new_decoding_state(config_, rows, capacity, types_.compute, types_.device);
-  state.head = head_.detach().to(types_.compute);
-  return state;
+  return new_decoding_state(config_, rows, capacity, types_.compute, types_.device);
 }
 
-Tensor CausalLM::next_logits(const Tensor& hidden, const DecodingState& state) const {
+Tensor CausalLM::decoding_head() const { return head_.detach().to(types_.compute); }
+
+Tensor CausalLM::next_logits(const Tensor& hidden, const Tensor& decoding_head) const {
   const at::NoGradGuard no_grad;
-  const Tensor logits = Linear(state.head)(hidden);
+  const Tensor logits = Linear(decoding_head)(hidden);
   return logits.scalar_type() == at::kDouble ? logits : logits.to(at::kFloat);
 }
 

@@ -46,8 +46,10 @@ class CausalLM final {
   // Hidden states [Bz, T, d] of the next tokens [Bz, T] of rows that go on from `state`, which then
   // has them too. No gradients. REQUIRES: T = 1, or rows of equal lengths; T more tokens fit.
   Tensor extend(const Tensor& tokens, DecodingState& state) const;
+  // The head [V, d] in the compute type: converted once by whoever decodes.
+  Tensor decoding_head() const;
   // hidden [Bz, d] that extend gave for one token of each row -> logits [Bz, V] in fp32 (fp64).
-  Tensor next_logits(const Tensor& hidden, const DecodingState& state) const;
+  Tensor next_logits(const Tensor& hidden, const Tensor& decoding_head) const;
   // targets [Bz, T] int64, negative where ignored.
   LossTerms loss(const Tensor& tokens, const Tensor& targets, const Documents& documents) const;
 

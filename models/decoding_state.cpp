@@ -74,7 +74,6 @@ DecodingState join_rows(const std::vector<DecodingState>& states) {
   WEFT_CHECK(!states.empty(), "no state to join");
   DecodingState joined;
   joined.capacity = states[0].capacity;
-  joined.head = states[0].head;
   for (const DecodingState& state : states) {
     WEFT_CHECK(state.capacity == joined.capacity, "states of different capacity");
     joined.lengths.insert(joined.lengths.end(), state.lengths.begin(), state.lengths.end());
@@ -91,7 +90,6 @@ DecodingState join_rows(const std::vector<DecodingState>& states) {
 DecodingState select_rows(const DecodingState& state, const std::vector<int64_t>& rows) {
   DecodingState selected;
   selected.capacity = state.capacity;
-  selected.head = state.head;
   for (const int64_t row : rows) selected.lengths.push_back(state.lengths[row]);
   const Tensor index = at::tensor(rows, at::kLong);
   for (const LayerState& layer : state.layers) {

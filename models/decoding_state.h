@@ -36,7 +36,6 @@ struct DecodingState {
   std::vector<LayerState> layers;
   std::vector<int64_t> lengths;  // [Bz] tokens that each row has seen
   int64_t capacity = 0;          // tokens that a row may have in all
-  Tensor head;                   // [V, d] in the compute type, converted once
 
   int64_t rows() const { return static_cast<int64_t>(lengths.size()); }
 };

@@ -80,17 +80,22 @@ Tensor initial_value(const ParameterSpec& spec, uint64_t seed, at::ScalarType ty
   return value;
 }
 
-ParameterStore::ParameterStore(const ParameterTable& table, StoreTypes types)
+ParameterStore::ParameterStore(const ParameterTable& table, StoreTypes types, Gradients gradients)
     : table_(table), types_(types) {
   parameters_.reserve(table.rows().size());
   const auto master = at::TensorOptions().dtype(types.master).device(types.device);
+  const bool kept = gradients == Gradients::kKept;
   for (const ParameterSpec& spec : table.rows()) {
-    Parameter p{&spec, at::empty(spec.shape, master), {}, at::zeros(spec.shape, master)};
     const bool same = types.master == types.compute || spec.compute == ComputeType::kMaster;
+    Parameter p{&spec, {}, {}, {}};
+    if (same || kept) p.master = at::empty(spec.shape, master);
     p.compute = same ? p.master : at::empty(spec.shape, master.dtype(types.compute));
-    p.compute.set_requires_grad(true);
-    // Backward then adds straight into `gradient`.
-    if (same) p.compute.mutable_grad() = p.gradient;
+    if (kept) {
+      p.gradient = at::zeros(spec.shape, master);
+      p.compute.set_requires_grad(true);
+      // Backward then adds straight into `gradient`.
+      if (same) p.compute.mutable_grad() = p.gradient;
+    }
     by_name_.emplace(spec.name, parameters_.size());
     parameters_.push_back(std::move(p));
   }

@@ -1,7 +1,7 @@
 #pragma once
 // Storage for the rows of a parameter table: the master value that the optimiser updates, the value
-// that the model computes with (the master itself, or a bf16 copy made once a step), and the gradient
-// summed over the micro-batches of a step in the master's type.
+// that the model computes with (the master itself, or a bf16 copy made once a step), and the
+// gradient summed over the micro-batches of a step in the master's type.
 //
 // The path of one step: refresh_compute() after every change of the masters; the model's backward
 // leaves gradients on the compute values; collect_gradients() after each micro-batch adds them to
@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "base/tensor.h"
-
 #include "parallel/parameter_table.h"
 
 namespace weft {
@@ -28,10 +27,15 @@ struct StoreTypes {
   at::Device device;
 };
 
+// kNone: a model that is only read. There are no gradients, nothing requires them, and a master
+// that differs from the compute value is not there either.
+enum class Gradients { kNone, kKept };
+
 class ParameterStore final {
  public:
-  // Allocates every row of `table`, which must outlive the store. Masters are uninitialised.
-  ParameterStore(const ParameterTable& table, StoreTypes types);
+  // Allocates every row of `table`, which must outlive the store. Values are uninitialised.
+  ParameterStore(const ParameterTable& table, StoreTypes types,
+                 Gradients gradients = Gradients::kKept);
 
   // Fills every master from (seed, name, element), the same on every layout and device.
   void initialize(uint64_t seed);
@@ -44,6 +48,7 @@ class ParameterStore final {
   const ParameterTable& table() const { return table_; }
   const StoreTypes& types() const { return types_; }
 
+  // REQUIRES: gradients are kept.
   void refresh_compute();
   void collect_gradients();
   void clear_gradients();

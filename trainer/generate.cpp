@@ -26,10 +26,15 @@ struct Sequence {
 class Generator {
  public:
   Generator(const CausalLM& model, const GenerationOptions& options)
-      : model_(model), options_(options) {}
+      : model_(model), options_(options), head_(model.decoding_head()) {}
 
   // Generates for all sequences at once until each has ended; they come back in `done`.
   void run(std::vector<Sequence> active, std::vector<std::vector<int64_t>>& answers) {
+    int64_t longest = 0;
+    for (const Sequence& sequence : active) {
+      longest = std::max(longest, static_cast<int64_t>(sequence.tokens.size()));
+    }
+    capacity_ = std::min(options_.window, longest + options_.max_tokens);
     std::vector<Tensor> logits;  // of the next token, a row each
     std::vector<DecodingState> states;
     for (const Sequence& sequence : active) states.push_back(prefill(sequence.tokens, logits));
@@ -53,23 +58,20 @@ class Generator {
   }
 
   // hidden [rows, T, d] -> a row of logits [V] on the CPU for the last token of each.
-  void read_logits(const Tensor& hidden, const DecodingState& state,
-                   std::vector<Tensor>& logits) const {
-    const Tensor all = model_.next_logits(hidden.select(1, hidden.size(1) - 1), state).cpu();
+  void read_logits(const Tensor& hidden, std::vector<Tensor>& logits) const {
+    const Tensor all = model_.next_logits(hidden.select(1, hidden.size(1) - 1), head_).cpu();
     for (const Tensor& row : all.unbind()) logits.push_back(row);
   }
 
   // The state after the last tokens of a sequence that the window has room for.
   DecodingState prefill(const std::vector<int64_t>& tokens, std::vector<Tensor>& logits) const {
     const auto size = static_cast<int64_t>(tokens.size());
-    const int64_t kept = size < options_.window ? size : std::max<int64_t>(1, options_.window / 2);
+    const int64_t kept = size <= options_.window ? size : std::max<int64_t>(1, options_.window / 2);
     const std::vector<int64_t> last(tokens.end() - kept, tokens.end());
-    DecodingState state = model_.new_state(1, capacity());
-    read_logits(model_.extend(to_tokens(last).unsqueeze(0), state), state, logits);
+    DecodingState state = model_.new_state(1, capacity_);
+    read_logits(model_.extend(to_tokens(last).unsqueeze(0), state), logits);
     return state;
   }
-
-  int64_t capacity() const { return std::max<int64_t>(options_.window, 1); }
 
   // Draws the next token; whether the sequence wants another one after it.
   bool draw(Sequence& sequence, const Tensor& logits) const {
@@ -105,16 +107,16 @@ class Generator {
             std::vector<Tensor>& logits) const {
     logits.clear();
     const bool full = std::any_of(state.lengths.begin(), state.lengths.end(),
-                                  [&](int64_t length) { return length >= capacity(); });
+                                  [&](int64_t length) { return length >= capacity_; });
     if (full) {
       std::vector<DecodingState> states;
       for (size_t row = 0; row < active.size(); ++row) {
-        if (state.lengths[row] >= capacity()) {
+        if (state.lengths[row] >= capacity_) {
           states.push_back(prefill(active[row].tokens, logits));
         } else {
           DecodingState one = select_rows(state, {static_cast<int64_t>(row)});
           read_logits(model_.extend(to_tokens({active[row].tokens.back()}).reshape({1, 1}), one),
-                      one, logits);
+                      logits);
           states.push_back(std::move(one));
         }
       }
@@ -123,11 +125,13 @@ class Generator {
     }
     std::vector<int64_t> last;
     for (const Sequence& sequence : active) last.push_back(sequence.tokens.back());
-    read_logits(model_.extend(to_tokens(last).unsqueeze(1), state), state, logits);
+    read_logits(model_.extend(to_tokens(last).unsqueeze(1), state), logits);
   }
 
   const CausalLM& model_;
   const GenerationOptions& options_;
+  const Tensor head_;
+  int64_t capacity_ = 0;  // tokens that a state has room for: no more than can come
 };
 
 }  // namespace

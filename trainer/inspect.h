@@ -35,6 +35,7 @@ std::vector<NamedTensor> compute_logits(const LoadedModel& model, const TokenLis
 // `aux` []. All sequences are one batch: loss = sum of the targets' nll over their number, plus the
 // weighted auxiliary losses; aux is the balance loss pooled over layers and tokens, without its
 // weight.
+// REQUIRES: a model loaded with gradients.
 std::vector<NamedTensor> compute_gradients(LoadedModel& model, const TokenLists& sequences);
 
 }  // namespace weft

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 
 #include "models/families.h"
 #include "recipes/environment.h"
@@ -35,7 +36,7 @@ absl::StatusOr<Tokenizer> LoadedModel::need_tokenizer() const {
 }
 
 absl::StatusOr<LoadedModel> load_model(const std::string& path, DeviceKind device,
-                                       ComputeKind compute, Log& log) {
+                                       ComputeKind compute, Log& log, Gradients gradients) {
   WEFT_ASSIGN_OR_RETURN(const ModelSource source, ModelSource::open(path, log));
   Recipe recipe;
   if (source.recipe() != nullptr) recipe = *source.recipe();
@@ -49,12 +50,12 @@ absl::StatusOr<LoadedModel> load_model(const std::string& path, DeviceKind devic
   at::set_num_threads(runtime.threads);
   const ModelConfig config = build_config(source.model());
   auto table = std::make_unique<ParameterTable>(parameter_table(config));
-  auto store = std::make_unique<ParameterStore>(*table, runtime.types);
+  auto store = std::make_unique<ParameterStore>(*table, runtime.types, gradients);
+  const at::NoGradGuard no_grad;
   for (Parameter& p : store->parameters()) {
-    WEFT_RETURN_IF_ERROR(source.read(*p.spec, p.master));
+    WEFT_RETURN_IF_ERROR(source.read(*p.spec, p.compute));
     source.release(*p.spec);
   }
-  store->refresh_compute();
   auto model = std::make_unique<CausalLM>(config, *store);
   std::optional<Tokenizer> tokenizer;
   if (!recipe.stages.empty()) tokenizer.emplace(recipe.stages[0].data.tokenizer);

@@ -32,8 +32,9 @@ struct LoadedModel {
 };
 
 // `path`: what ModelSource::open takes. `device` and `compute` replace those of a run's recipe
-// unless they are auto.
+// unless they are auto. Without gradients a parameter takes the memory of its compute value alone.
 absl::StatusOr<LoadedModel> load_model(const std::string& path, DeviceKind device,
-                                       ComputeKind compute, Log& log);
+                                       ComputeKind compute, Log& log,
+                                       Gradients gradients = Gradients::kNone);
 
 }  // namespace weft
