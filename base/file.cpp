@@ -193,7 +193,11 @@ absl::StatusOr<NewFolder> NewFolder::create(const fs::path& path) {
   fs::path whole = path;
   if (whole.filename().empty()) whole = whole.parent_path();  // a slash at the end
   const fs::path temporary = fs::path(whole) += ".tmp";
-  fs::remove_all(temporary, error);
+  if (fs::exists(fs::symlink_status(temporary, error))) {
+    return bad_input(temporary.string(),
+                     ": is in the way; if a command that was interrupted has left "
+                     "it, remove it");
+  }
   if (!fs::create_directories(temporary, error) || error) {
     return bad_input(temporary.string(), ": cannot be made: ", error.message());
   }

@@ -102,6 +102,8 @@ void llama_members(V& v, ModelRecipe& m) {
   rope_members(v, m, 10000.0);
   v.fixed("hidden_act", "silu");
   v.training_only("attention_dropout");
+  v.fixed("rope_interleaved", false);
+  v.ignored({"is_llama_config", "transformers.js_config"});
   v.ignored({"pretraining_tp"});
 }
 
@@ -226,6 +228,7 @@ void gpt2_members(V& v, ModelRecipe& m) {
   v.training_only("attn_pdrop");
   v.training_only("resid_pdrop");
   v.training_only("embd_pdrop");
+  v.ignored({"n_special", "predict_special_tokens", "output_past"});
   v.ignored({"n_ctx", "summary_type", "summary_use_proj", "summary_activation",
              "summary_proj_to_labels", "summary_first_dropout", "pad_token_id"});
 }
@@ -289,8 +292,8 @@ void mamba2_members(V& v, ModelRecipe& m) {
   v.member("time_step_floor", m.mamba2.dt.floor, 1e-4);
   dt_limit_member(v, m);
   v.fixed("hidden_act", "silu");
-  v.fixed("norm_before_gate", false);
   v.fixed("rms_norm", true);
+  v.ignored({"norm_before_gate"});  // the class does not read it
   v.ignored({"intermediate_size", "time_step_rank", "time_step_init_scheme",
              "rescale_prenorm_residual", "initializer_range", "pad_token_id",
              "max_position_embeddings"});

@@ -1,6 +1,6 @@
 """Compares weft with what the reference computed, for each checkpoint that make_checkpoints.py made.
 
-    WEFT_PROGRAM=build/cpu/cli/weft parity_test.py FOLDER [--only NAME...]
+    WEFT_PROGRAM=build/cpu/weft parity_test.py FOLDER [--only NAME...]
 
 FOLDER holds one folder a case. A line for each check tells the largest error and what is allowed; the
 last line is `N passed, N failed`. Exit status 1 when a check failed or nothing was compared.

@@ -298,12 +298,16 @@ TEST_F(ConvertTest, NothingIsLeftOfAFolderThatWasNotFinished) {
   EXPECT_EQ(listed(), (std::set<std::string>{"source", "imported"}));
 }
 
-TEST_F(ConvertTest, WhatAnEarlierRunLeftBehindIsReplaced) {
+TEST_F(ConvertTest, WhatIsInTheWayOfItsTemporaryFolderIsLeftAlone) {
   copy("llama");
-  write_text(path("exported.tmp") / "model.safetensors", "half");
-  ASSERT_EQ(export_checkpoint(source(), exported(), {}, log_), absl::OkStatus());
-  EXPECT_EQ(listed(), (std::set<std::string>{"source", "exported"}));
-  expect_same_tensors("llama");
+  write_text(path("exported.tmp") / "mine", "text");
+  const absl::Status status = export_checkpoint(source(), exported(), {}, log_);
+  EXPECT_EQ(exit_status(status), 2);
+  EXPECT_TRUE(std::string(status.message())
+                  .starts_with(path("exported.tmp").string() + ": is in the way"))
+      << status;
+  EXPECT_EQ(contents(path("exported.tmp") / "mine"), "text");
+  EXPECT_EQ(listed(), (std::set<std::string>{"source", "exported.tmp"}));
 }
 
 TEST_F(ConvertTest, ImportRefusesAFolderThatIsNone) {
