@@ -73,7 +73,7 @@ class AtomicFile final {
 // renames to `path`. Without commit it is removed.
 class NewFolder final {
  public:
-  // Bad input if `path` exists; what a killed process left in `path`.tmp is removed.
+  // Bad input if `path` exists, or `path`.tmp: a killed process may have left it, or anybody else.
   static absl::StatusOr<NewFolder> create(const fs::path& path);
   NewFolder(NewFolder&& other) noexcept
       : path_(std::move(other.path_)), temporary_(std::exchange(other.temporary_, {})) {}
