@@ -144,6 +144,10 @@ Tensor Attention::forward(const Tensor& x, const ForwardPass& pass) const {
 
 Tensor Attention::extend(const Tensor& x, NewTokens& tokens, AttentionState& state) const {
   Heads heads = project(x);
+  if (tokens.count == 1 && x.is_cpu() && config_.rope.type != RopeType::kDynamic) {
+    const Tensor y = attention_step(step_of(heads, tokens, state));
+    return o_(y.view({x.size(0), 1, config_.num_heads * config_.head_dim}));
+  }
   if (config_.rope.type != RopeType::kNone) {
     const Rotation& rotate =
         tokens.rotations.get(config_.rope, config_.head_dim, heads.q.scalar_type());
@@ -166,6 +170,25 @@ Tensor Attention::rotate_cached(const Tensor& k, const NewTokens& tokens) const 
       at::tensor(lengths, at::kLong).unsqueeze(1).expand(shape));
   return rotations.get(config_.rope, config_.head_dim, k.scalar_type())(k.transpose(1, 2))
       .transpose(1, 2);
+}
+
+AttentionStep Attention::step_of(const Heads& heads, NewTokens& tokens,
+                                 const AttentionState& state) const {
+  AttentionStep step{.q = heads.q,
+                     .k = heads.k,
+                     .v = heads.v,
+                     .cos = {},
+                     .sin = {},
+                     .k_cache = state.k,
+                     .v_cache = state.v,
+                     .lengths = tokens.lengths};
+  if (config_.rope.type != RopeType::kNone) {
+    const Rotation& rotation =
+        tokens.rotations.get(config_.rope, config_.head_dim, heads.q.scalar_type());
+    step.cos = rotation.cos;
+    step.sin = rotation.sin;
+  }
+  return step;
 }
 
 Tensor Attention::one_token(const Heads& heads, const NewTokens& tokens,

@@ -8,6 +8,7 @@
 #include "models/decoding_state.h"
 #include "models/documents.h"
 #include "models/forward_pass.h"
+#include "models/kernels/attention_step.h"
 #include "models/linear.h"
 
 namespace weft {
@@ -31,6 +32,7 @@ class Attention final {
     Tensor q, k, v;  // [Bz, T, H, e], [Bz, T, KV, e] twice
   };
   Heads project(const Tensor& x) const;
+  AttentionStep step_of(const Heads& heads, NewTokens& tokens, const AttentionState& state) const;
   Tensor one_token(const Heads& heads, const NewTokens& tokens, AttentionState& state) const;
   Tensor many_tokens(const Heads& heads, const NewTokens& tokens, AttentionState& state) const;
   Tensor rotate_cached(const Tensor& k, const NewTokens& tokens) const;

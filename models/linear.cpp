@@ -12,14 +12,9 @@ namespace {
 // Products of a few rows x [..., in] with several layers, [..., out_i] each.
 std::vector<Tensor> row_products(const Tensor& x, std::initializer_list<const Linear*> layers) {
   std::vector<RowLinearLayer> parts;
+  parts.reserve(layers.size());
   for (const Linear* layer : layers) parts.push_back({layer->weight, layer->bias});
-  std::vector<Tensor> products = row_linear(x.reshape({-1, x.size(-1)}), parts);
-  std::vector<int64_t> shape = x.sizes().vec();
-  for (Tensor& product : products) {
-    shape.back() = product.size(-1);
-    product = product.reshape(shape);
-  }
-  return products;
+  return row_linear(x, parts);
 }
 
 }  // namespace

@@ -11,6 +11,9 @@ namespace weft {
 // x -> act(x), elementwise.
 Tensor activate(const Tensor& x, Activation activation);
 
+// act(gate) * up, of one shape.
+Tensor gated(const Tensor& gate, const Tensor& up, Activation activation);
+
 class Mlp final {
  public:
   // The rows "<prefix>.{gate,up,down}.{weight,bias}"; no gate in a plain one.

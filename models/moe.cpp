@@ -18,6 +18,7 @@
 
 #include "base/check.h"
 #include "models/linear.h"
+#include "models/mlp.h"
 
 namespace weft {
 
@@ -203,7 +204,7 @@ Tensor Moe::few_tokens(const Tensor& tokens, const Routing& routing) const {
       const int64_t e = expert[t][slot];
       const Linear gate(gate_[e]), up(up_[e]), down(down_[e]);
       const std::vector<Tensor> gate_up = joint_linear(x, {&gate, &up});
-      const Tensor y = down(at::silu(gate_up[0]) * gate_up[1]);
+      const Tensor y = down(gated(gate_up[0], gate_up[1], Activation::kSilu));
       sum.narrow(0, t, 1).addcmul_(y.to(sum.scalar_type()), routing.weights[t][slot]);
     }
   }

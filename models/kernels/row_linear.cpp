@@ -2,6 +2,7 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <c10/util/accumulate.h>
 
 #include "base/check.h"
 #include "models/kernels/cpu/row_linear.h"
@@ -19,7 +20,7 @@ void check_operand(const char* name, const Tensor& t, const Tensor& x) {
 
 void check_layer(const RowLinearLayer& layer, const Tensor& x) {
   const Tensor &weight = layer.weight, &bias = layer.bias;
-  WEFT_CHECK(weight.dim() == 2 && weight.size(1) == x.size(1), "row_linear of x ", x.sizes(),
+  WEFT_CHECK(weight.dim() == 2 && weight.size(1) == x.size(-1), "row_linear of x ", x.sizes(),
              " with a weight of ", weight.sizes());
   WEFT_CHECK(weight.size(1) <= 1 || weight.stride(1) == 1,
              "row_linear: the rows of the weight have gaps");
@@ -28,6 +29,13 @@ void check_layer(const RowLinearLayer& layer, const Tensor& x) {
   WEFT_CHECK(bias.dim() == 1 && bias.size(0) == weight.size(0), "row_linear: a bias of ",
              bias.sizes(), " with a weight of ", weight.sizes());
   check_operand("the bias", bias, x);
+}
+
+// x with dense rows that all have one distance.
+template <class S>
+cpu::LinearInput<S> raw_input(const Tensor& x) {
+  const int64_t in = x.size(-1), rows = c10::multiply_integers(x.sizes().slice(0, x.dim() - 1));
+  return {values<S>(x), rows, in, x.dim() == 2 ? x.stride(0) : in};
 }
 
 template <class S>
@@ -44,8 +52,7 @@ void run(const Tensor& x, std::span<const RowLinearLayer> layers, const std::vec
                    .bias = bias.defined() ? values<S>(biases.back()) : nullptr,
                    .y = values<S>(y[i])});
   }
-  cpu::row_linear<S>({values<S>(x), x.size(0), x.size(1), x.stride(0)},
-                     {raw.data(), static_cast<int64_t>(raw.size())}, isa);
+  cpu::row_linear<S>(raw_input<S>(x), {raw.data(), static_cast<int64_t>(raw.size())}, isa);
 }
 
 }  // namespace
@@ -55,14 +62,17 @@ std::vector<Tensor> row_linear(const Tensor& x_in, std::span<const RowLinearLaye
   const at::ScalarType type = x_in.scalar_type();
   WEFT_CHECK(type == at::kFloat || type == at::kDouble || type == at::kBFloat16,
              "row_linear is for fp32, fp64 and bf16");
-  WEFT_CHECK(x_in.dim() == 2, "row_linear: x is ", x_in.sizes(), ", expected [n, in]");
+  WEFT_CHECK(x_in.dim() >= 2, "row_linear: x is ", x_in.sizes(), ", expected [.., n, in]");
   check_operand("x", x_in, x_in);
+  std::vector<int64_t> shape = x_in.sizes().vec();
   std::vector<Tensor> y;
   for (const RowLinearLayer& layer : layers) {
     check_layer(layer, x_in);
-    y.push_back(at::empty({x_in.size(0), layer.weight.size(0)}, x_in.options()));
+    shape.back() = layer.weight.size(0);
+    y.push_back(at::empty(shape, x_in.options()));
   }
-  const Tensor x = x_in.size(1) > 1 && x_in.stride(1) != 1 ? x_in.contiguous() : x_in;
+  const bool dense_rows = x_in.dim() == 2 && (x_in.size(1) <= 1 || x_in.stride(1) == 1);
+  const Tensor x = dense_rows ? x_in : x_in.contiguous();
   with_storage(x, [&](auto storage) { run<decltype(storage)>(x, layers, y, isa); });
   return y;
 }

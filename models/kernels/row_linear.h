@@ -15,8 +15,8 @@ struct RowLinearLayer {
   Tensor weight, bias;
 };
 
-// x [n, in] -> x weight^T + bias [n, out] in x's type: fp32, fp64 or bf16, which weight and bias
-// share. Products and sums are in fp32 (fp64 for fp64), rounded once. A row's result depends
+// x [.., n, in] -> x weight^T + bias [.., n, out] in x's type: fp32, fp64 or bf16, which weight and
+// bias share. Products and sums are in fp32 (fp64 for fp64), rounded once. A row's result depends
 // neither on the other rows nor on the number of threads. Nothing may need a gradient. `isa` is for
 // tests: which of the CPU kernels to run.
 Tensor row_linear(const Tensor& x, const Tensor& weight, const Tensor& bias,

@@ -1,21 +1,29 @@
 // The CPU kernels compiled for one instruction set (CMakeLists.txt has the flags).
 #define WEFT_ISA avx2
+#include "models/kernels/cpu/attention_step_kernel.h"
 #include "models/kernels/cpu/causal_conv_kernel.h"
 #include "models/kernels/cpu/row_linear_kernel.h"
 #include "models/kernels/cpu/selective_scan_backward.h"
 #include "models/kernels/cpu/selective_scan_forward.h"
 #include "models/kernels/cpu/selective_scan_step.h"
+#include "models/kernels/cpu/silu_mul_kernel.h"
 
 namespace weft::cpu::WEFT_ISA {
 
 #define WEFT_INSTANTIATE(S)                                                                        \
+  template void attention_step_part<S>(const AttentionStepRaw<S>&,                                 \
+                                       const AttentionParts<Compute<S>>&, int64_t, int64_t,        \
+                                       int64_t, void*);                                            \
+  template void attention_step_join<S>(const AttentionStepRaw<S>&,                                 \
+                                       const AttentionParts<Compute<S>>&, int64_t);                \
   template void conv_forward_task<S>(const ConvForward<S>&, int64_t, void*);                       \
   template void conv_backward_task<S>(const ConvBackward<S>&, int64_t, void*);                     \
   template void conv_step_task<S>(const ConvStep<S>&, int64_t, void*);                             \
   template void row_linear_part<S>(const LinearInput<S>&, const LinearRows<S>&, int64_t, int64_t); \
   template void scan_forward_task<S>(const ScanForward<S>&, int64_t, void*);                       \
   template void scan_step_task<S>(const ScanForward<S>&, int64_t, void*);                          \
-  template void scan_backward_task<S>(const ScanBackward<S>&, int64_t, void*);
+  template void scan_backward_task<S>(const ScanBackward<S>&, int64_t, void*);                     \
+  template void silu_mul_range<S>(const S*, const S*, S*, int64_t);
 WEFT_INSTANTIATE(float)
 WEFT_INSTANTIATE(double)
 WEFT_INSTANTIATE(Bf16)
