@@ -4,7 +4,10 @@
 
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include <CLI/CLI.hpp>
 
 #include "cli/commands.h"
@@ -20,7 +23,19 @@ struct InspectArguments {
 
 enum class What { kLogits, kGradients };
 
+// What would be noticed only once everything has been computed.
+absl::Status check_out(const fs::path& out) {
+  std::error_code error;
+  if (fs::is_directory(out, error)) {
+    return bad_input("--out: '", out.string(), "' is a folder; give the name of a file");
+  }
+  const fs::path folder = out.parent_path();
+  if (folder.empty() || fs::is_directory(folder, error)) return absl::OkStatus();
+  return bad_input("--out: '", out.string(), "': there is no folder '", folder.string(), "'");
+}
+
 absl::StatusOr<int> run(const InspectArguments& arguments, What what) {
+  WEFT_RETURN_IF_ERROR(check_out(arguments.out));
   Log log(Log::Echo::kYes);
   WEFT_ASSIGN_OR_RETURN(
       LoadedModel loaded,
@@ -29,10 +44,20 @@ absl::StatusOr<int> run(const InspectArguments& arguments, What what) {
   WEFT_ASSIGN_OR_RETURN(const TokenLists sequences,
                         read_token_lists(arguments.ids, loaded.model->config().vocab_size));
   WEFT_RETURN_IF_ERROR(check_lengths(loaded, sequences, arguments.ids));
-  const std::vector<NamedTensor> tensors = what == What::kLogits
-                                               ? compute_logits(loaded, sequences)
-                                               : compute_gradients(loaded, sequences);
-  WEFT_RETURN_IF_ERROR(write_safetensors(arguments.out, tensors, {{"format", "pt"}}).status());
+  std::vector<TensorSource> tensors;
+  if (what == What::kLogits) {
+    tensors = logit_sources(loaded, sequences, [&log](int64_t done, int64_t total) {
+      log.transient(absl::StrCat("logits: ", done, " of ", total, " sequences"));
+    });
+  } else {
+    for (NamedTensor& gradient : compute_gradients(loaded, sequences)) {
+      tensors.push_back(TensorSource::of(std::move(gradient)));
+    }
+  }
+  const absl::Status written =
+      write_safetensors(arguments.out, std::move(tensors), {{"format", "pt"}}).status();
+  log.transient("");
+  WEFT_RETURN_IF_ERROR(written);
   return 0;
 }
 
