@@ -198,16 +198,20 @@ void add_eval(CLI::App& app, Context& context) {
           "--sequence-length", arguments->sequence_length,
           "tokens of a window, or that a choice sees at most; default: the longest of the recipe; "
           "for a Hugging Face folder what it is made for, but at most 2048")
+      ->option_text("TOKENS")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 24));
   command
       ->add_option(
           "--context", arguments->context,
-          "tokens by which windows overlap, so that each token has at least that many before it")
+          "tokens by which windows overlap, so that each token has at least that many before it; "
+          "default 0")
+      ->option_text("TOKENS")
       ->check(CLI::NonNegativeNumber);
   command
       ->add_option("--end-id", arguments->end_id,
                    "token that stands before and after each document of a .bin/.idx pair, for a "
                    "model whose tokenizer weft does not read; default: eos_token_id of config.json")
+      ->option_text("ID")
       ->check(CLI::NonNegativeNumber);
   command->footer(
       "example: weft eval runs/quickstart corpus/shakespeare/valid\n"

@@ -61,7 +61,8 @@ absl::StatusOr<int> run(const InspectArguments& arguments, What what) {
   return 0;
 }
 
-void add(CLI::App& app, Context& context, What what, const char* name, const char* doc) {
+void add(CLI::App& app, Context& context, What what, const char* name, const char* doc,
+         const char* contents) {
   auto arguments = std::make_shared<InspectArguments>();
   arguments->model.compute = ComputeKind::kFp32;
   CLI::App* command = app.add_subcommand(name, doc);
@@ -70,11 +71,13 @@ void add(CLI::App& app, Context& context, What what, const char* name, const cha
       ->add_option("--ids", arguments->ids,
                    "JSON file with a list of lists of token ids, such as [[1, 2, 3], [7]]")
       ->required();
-  command->add_option("--out", arguments->out, "safetensors file to write")->required();
-  command->footer(std::string("example: weft ") + name + " runs/quickstart --ids ids.json --out " +
-                  name +
-                  ".safetensors\nIt computes in fp32 on the CPU or GPU unless --compute says "
-                  "otherwise.");
+  command
+      ->add_option("--out", arguments->out,
+                   "safetensors file to write; one that is there is replaced")
+      ->required();
+  command->footer(absl::StrCat("example: echo '[[72, 105, 33], [7]]' > ids.json\n         weft ",
+                               name, " runs/quickstart --ids ids.json --out ", name,
+                               ".safetensors\n", contents));
   command->callback([arguments, what, &context] {
     context.run = [arguments, what] { return run(*arguments, what); };
   });
@@ -84,12 +87,18 @@ void add(CLI::App& app, Context& context, What what, const char* name, const cha
 
 void add_logits(CLI::App& app, Context& context) {
   add(app, context, What::kLogits, "logits",
-      "logits and loss of token sequences, into a safetensors file");
+      "logits and loss of token sequences, into a safetensors file",
+      "The file has logits.<i> [tokens, vocabulary] and loss.<i>, the mean over the sequence's\n"
+      "targets, of each sequence i by itself, in fp32. Dropout is off.");
 }
 
 void add_grads(CLI::App& app, Context& context) {
   add(app, context, What::kGradients, "grads",
-      "gradient of every parameter for token sequences, into a safetensors file");
+      "gradient of every parameter for token sequences, into a safetensors file",
+      "The file has the gradient of every parameter under its Hugging Face name and in its layout\n"
+      "on disk (under weft's own name for a model that transformers does not have), loss, the "
+      "mean\n"
+      "over the targets of all sequences, and aux, in fp32. Dropout is off.");
 }
 
 }  // namespace weft
