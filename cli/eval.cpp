@@ -66,11 +66,11 @@ absl::StatusOr<TokenShards> open_shards(const std::string& path, const LoadedMod
   const std::optional<int64_t> end = end_id.has_value() ? end_id : loaded.end_id;
   if (!end.has_value()) {
     return bad_input(path,
-                     ": needs --end-id, the token that ends a document: config.json has no "
-                     "eos_token_id");
+                     ": needs --end-id, the token that ends a document: the model's "
+                     "configuration has no eos_token_id");
   }
   if (*end >= vocab_size) {
-    return bad_input(end_id.has_value() ? "--end-id" : "config.json: eos_token_id", ": is ", *end,
+    return bad_input(end_id.has_value() ? "--end-id" : "eos_token_id", ": is ", *end,
                      ", must be a token id from 0 to ", vocab_size - 1);
   }
   return TokenShards::open(path, vocab_size, static_cast<int32_t>(*end));
@@ -210,7 +210,7 @@ void add_eval(CLI::App& app, Context& context) {
   command
       ->add_option("--end-id", arguments->end_id,
                    "token that stands before and after each document of a .bin/.idx pair, for a "
-                   "model whose tokenizer weft does not read; default: eos_token_id of config.json")
+                   "model whose tokenizer weft does not read; default: its eos_token_id")
       ->option_text("ID")
       ->check(CLI::NonNegativeNumber);
   command->footer(

@@ -46,16 +46,17 @@ TEST_F(EvalHf, EndTokensOutOfTheVocabularyAreRefused) {
   expect_refused({"eval", "llama", "shards", "--end-id", "31"},
                  "--end-id: is 31, must be a token id from 0 to 30");
   EXPECT_THAT(weft({"eval", "llama", "shards", "--end-id", "-1"}).output, HasSubstr("--end-id: "));
+  fs::remove(path("llama") / "generation_config.json");
   Json config = json_of("llama/config.json");
   config["eos_token_id"] = 40;
   write_text(path("llama") / "config.json", config.dump());
   expect_refused({"eval", "llama", "shards"},
-                 "config.json: eos_token_id: is 40, must be a token id from 0 to 30");
+                 "eos_token_id: is 40, must be a token id from 0 to 30");
   config["eos_token_id"] = nullptr;
   write_text(path("llama") / "config.json", config.dump());
   expect_refused({"eval", "llama", "shards"},
-                 "shards: needs --end-id, the token that ends a document: config.json has no "
-                 "eos_token_id");
+                 "shards: needs --end-id, the token that ends a document: the model's "
+                 "configuration has no eos_token_id");
   EXPECT_THAT(evaluated({"shards", "--end-id", "2"}), HasSubstr(" tokens=44\n"));
 }
 

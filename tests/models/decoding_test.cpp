@@ -112,6 +112,16 @@ Tensor in_pieces(const CausalLM& model, const Ids& ids, const std::vector<int64_
   return at::cat(logits);
 }
 
+// One state with a row for each prompt.
+DecodingState prefilled(const CausalLM& model, const std::vector<Ids>& prompts, int64_t capacity) {
+  std::vector<DecodingState> states;
+  for (const Ids& prompt : prompts) {
+    states.push_back(model.new_state(1, capacity));
+    model.extend(token_row(prompt), states.back());
+  }
+  return join_rows(states);
+}
+
 class Decoding : public testing::TestWithParam<DecodingCase> {
  protected:
   // Different at every place, so that a token taken for another shows.
@@ -158,13 +168,9 @@ TEST_P(Decoding, RowsOfUnequalLengthsGiveTheLogitsOfEachAlone) {
   const at::NoGradGuard no_grad;
   const std::vector<Ids> rows = {text(10, 3), text(13, 8), text(6, 20)};
   constexpr int64_t kNew = 4;  // tokens that all rows get together, after what they have alone
-  std::vector<DecodingState> states;
-  for (const Ids& row : rows) {
-    const Ids prompt(row.begin(), row.end() - kNew);
-    states.push_back(model_->new_state(1, GetParam().capacity));
-    model_->extend(token_row(prompt), states.back());
-  }
-  DecodingState state = join_rows(states);
+  std::vector<Ids> prompts;
+  for (const Ids& row : rows) prompts.emplace_back(row.begin(), row.end() - kNew);
+  DecodingState state = prefilled(*model_, prompts, GetParam().capacity);
   ASSERT_EQ(state.lengths, (Ids{6, 9, 2}));
   for (int64_t step = 0; step < kNew; ++step) {
     Ids next;

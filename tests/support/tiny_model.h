@@ -50,11 +50,12 @@ inline ModelConfig built(ModelRecipe recipe) {
 
 class TinyModel final {
  public:
-  explicit TinyModel(ModelConfig config, StoreTypes types = cpu_types(at::kDouble))
+  explicit TinyModel(ModelConfig config, StoreTypes types = cpu_types(at::kDouble),
+                     uint64_t seed = 1)
       : config_(std::move(config)),
         table_(parameter_table(config_)),
         store_(table_, types),
-        model_(initialized()) {}
+        model_(initialized(seed)) {}
   explicit TinyModel(const ModelRecipe& recipe, StoreTypes types = cpu_types(at::kDouble))
       : TinyModel(built(recipe), types) {}
   TinyModel(const TinyModel&) = delete;
@@ -62,11 +63,12 @@ class TinyModel final {
 
   const CausalLM& operator*() const { return model_; }
   const CausalLM* operator->() const { return &model_; }
+  // Changed values are the model's at once, where it computes in the masters' type.
   ParameterStore& store() { return store_; }
 
  private:
-  CausalLM initialized() {
-    store_.initialize(1);
+  CausalLM initialized(uint64_t seed) {
+    store_.initialize(seed);
     return CausalLM(config_, store_);
   }
 
