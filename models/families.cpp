@@ -63,11 +63,10 @@ char period_letter(const LayoutRecipe& layout, int64_t i) {
 void lay_out(const ModelRecipe& model, int64_t i, LayerRecipe& layer) {
   const LayoutRecipe& layout = model.layout;
   const auto letter = [i](const std::string& pattern) { return pattern[i % pattern.size()]; };
-  const bool hybrid = model.family == Family::kHybrid;
   const char kind = layout.pattern.empty() ? period_letter(layout, i) : letter(layout.pattern);
   layer.mixer.kind = mixer_of(kind);
-  if (hybrid && kind == 'A') layer.mixer.attention.sliding_window = 0;
-  if (hybrid && !layout.feed_forward.empty()) {
+  if (model.family == Family::kHybrid && kind == 'A') layer.mixer.attention.sliding_window = 0;
+  if (!layout.feed_forward.empty()) {
     layer.feed_forward.kind = feed_forward_of(letter(layout.feed_forward));
     return;
   }
