@@ -52,7 +52,11 @@ void add_import(CLI::App& app, Context& context) {
   command->add_option("path", arguments->path, "folder with config.json and safetensors files")
       ->required();
   command->add_option("--out", arguments->out, "the checkpoint, a new folder")->required();
-  command->footer("example: weft import SmolLM-135M --out checkpoints/smollm-135m");
+  command->footer(
+      "example: weft import SmolLM-135M --out checkpoints/smollm-135m\n"
+      "Tensors keep their number types. Commands that only read a checkpoint take the Hugging "
+      "Face\n"
+      "folder itself too.");
   command->callback(
       [arguments, &context] { context.run = [arguments] { return run(*arguments); }; });
 }
@@ -67,12 +71,16 @@ void add_export(CLI::App& app, Context& context) {
       ->required();
   command->add_option("--out", arguments->out, "the Hugging Face folder, a new one")->required();
   command
-      ->add_option("--dtype", arguments->dtype,
-                   "auto: as the tensors are stored, fp32 for a run's; or fp32, bf16, fp16")
+      ->add_option(
+          "--dtype", arguments->dtype,
+          "number type of all tensors; default auto: as they are stored, which for a run's "
+          "checkpoint is fp32")
       ->check(CLI::IsMember({"auto", "fp32", "bf16", "fp16"}));
   command
       ->add_option("--shard-gb", arguments->shard_gb,
-                   "largest size of a file in GB (10^9 bytes); default 5")
+                   "largest size of a file in GB (10^9 bytes); default 5. A single tensor may be "
+                   "larger")
+      ->option_text("GB")
       ->check(CLI::Range(1e-6, 1e6));
   command->footer("example: weft export runs/quickstart --out quickstart-hf --dtype bf16");
   command->callback(

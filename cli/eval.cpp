@@ -64,9 +64,14 @@ absl::StatusOr<TokenShards> open_shards(const std::string& path, const LoadedMod
     return open_source(path, *tokenizer, vocab_size, cache_folder() / "tokens", {});
   }
   const std::optional<int64_t> end = end_id.has_value() ? end_id : loaded.end_id;
-  if (!end.has_value() || *end >= vocab_size) {
-    return bad_input(path, ": --end-id must be the id, below ", vocab_size,
-                     ", that ends a document: config.json has no eos_token_id");
+  if (!end.has_value()) {
+    return bad_input(path,
+                     ": needs --end-id, the token that ends a document: the model's "
+                     "configuration has no eos_token_id");
+  }
+  if (*end >= vocab_size) {
+    return bad_input(end_id.has_value() ? "--end-id" : "eos_token_id", ": is ", *end,
+                     ", must be a token id from 0 to ", vocab_size - 1);
   }
   return TokenShards::open(path, vocab_size, static_cast<int32_t>(*end));
 }
@@ -121,6 +126,11 @@ absl::StatusOr<int> run(const EvalArguments& arguments) {
   WEFT_ASSIGN_OR_RETURN(
       const LoadedModel loaded,
       load_model(arguments.model.checkpoint, arguments.model.device, arguments.model.compute, log));
+  if (arguments.end_id.has_value() && loaded.tokenizer.has_value()) {
+    return bad_input(
+        "--end-id: goes with a model whose tokenizer weft does not read; this one's "
+        "tokenizer says what ends a document");
+  }
   // What a published model is made for can be more than the logits of one sequence have room for.
   const int64_t usual = loaded.tokenizer.has_value()
                             ? loaded.sequence_length
@@ -187,20 +197,27 @@ void add_eval(CLI::App& app, Context& context) {
       ->add_option(
           "--sequence-length", arguments->sequence_length,
           "tokens of a window, or that a choice sees at most; default: the longest of the recipe; "
-          "at most 2048 for a Hugging Face folder")
+          "for a Hugging Face folder what it is made for, but at most 2048")
+      ->option_text("TOKENS")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 24));
   command
       ->add_option(
           "--context", arguments->context,
-          "tokens by which windows overlap, so that each token has at least that many before it")
+          "tokens by which windows overlap, so that each token has at least that many before it; "
+          "default 0")
+      ->option_text("TOKENS")
       ->check(CLI::NonNegativeNumber);
-  command->add_option(
-      "--end-id", arguments->end_id,
-      "id that ends documents of a .bin/.idx pair, for a model whose tokenizer weft "
-      "does not read; default: eos_token_id of config.json");
+  command
+      ->add_option("--end-id", arguments->end_id,
+                   "token that stands before and after each document of a .bin/.idx pair, for a "
+                   "model whose tokenizer weft does not read; default: its eos_token_id")
+      ->option_text("ID")
+      ->check(CLI::NonNegativeNumber);
   command->footer(
       "example: weft eval runs/quickstart corpus/shakespeare/valid\n"
-      "example: weft eval runs/quickstart task.jsonl    with lines such as\n"
+      "         weft eval SmolLM-135M tokens/valid --sequence-length 1024    for tokens/valid.bin "
+      "and .idx\n"
+      "         weft eval runs/quickstart task.jsonl    with lines such as\n"
       "  {\"context\": \"To be, or not\", \"choices\": [\"to be\", \"a bee\"], \"answer\": 0}");
   command->callback(
       [arguments, &context] { context.run = [arguments] { return run(*arguments); }; });

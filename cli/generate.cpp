@@ -124,15 +124,21 @@ void add_sampling_options(CLI::App& command, SamplingConfig& sampling) {
       .add_option("--temperature", sampling.temperature,
                   "0: always the most likely token; default 0.8")
       ->check(CLI::Range(0.0, 100.0));
-  command.add_option("--top-k", sampling.top_k, "of the k most likely tokens only; 0: all")
+  command
+      .add_option("--top-k", sampling.top_k,
+                  "draw from the k most likely tokens only; default 0: from all")
       ->check(CLI::NonNegativeNumber);
   command
-      .add_option("--top-p", sampling.top_p,
-                  "of the fewest most likely tokens with this probability together; default 1")
+      .add_option(
+          "--top-p", sampling.top_p,
+          "draw from the fewest most likely tokens that have this probability together; default 1: "
+          "from all")
       ->check(CLI::Range(1e-9, 1.0));
   command
-      .add_option("--min-p", sampling.min_p,
-                  "of tokens at least this times as likely as the most likely one; default 0")
+      .add_option(
+          "--min-p", sampling.min_p,
+          "draw from tokens at least this times as likely as the most likely one; default 0: "
+          "from all")
       ->check(CLI::Range(0.0, 1.0));
   command
       .add_option("--repetition-penalty", sampling.repetition_penalty,
@@ -144,7 +150,8 @@ void add_sampling_options(CLI::App& command, SamplingConfig& sampling) {
 
 void add_generate(CLI::App& app, Context& context) {
   auto arguments = std::make_shared<GenerateArguments>();
-  CLI::App* command = app.add_subcommand("generate", "text from a checkpoint");
+  CLI::App* command =
+      app.add_subcommand("generate", "text, or token ids, that a model puts after a prompt");
   add_model_options(*command, arguments->model);
   auto* prompt = command->add_option("--prompt", arguments->prompt,
                                      "text to go on from; default: a new document");
@@ -169,15 +176,19 @@ void add_generate(CLI::App& app, Context& context) {
                       "config.json's eos_token_id");
   command->add_flag("--past-end", arguments->past_end, "go on after the end of a document");
   command
-      ->add_option("--window", arguments->window,
-                   "tokens that the model sees at most; default: what it was trained on")
+      ->add_option(
+          "--window", arguments->window,
+          "tokens that the model sees at most; default: what it was trained on or made for. Past "
+          "them it starts anew from the last half")
+      ->option_text("TOKENS")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
   command->add_option("--batch", arguments->batch, "prompts at once; default 8")
       ->check(CLI::Range(int64_t{1}, int64_t{4096}));
   command->add_option("--seed", arguments->seed, "the same seed gives the same text; default 1");
   command->footer(
       "example: weft generate runs/quickstart --prompt 'HAMLET.' --max-tokens 400 --seed 7\n"
-      "         weft generate SmolLM-135M --ids 504,2365 --temperature 0");
+      "         weft generate SmolLM-135M --ids 504,2365 --temperature 0\n"
+      "         weft generate runs/quickstart --prompts prompts.jsonl > answers.jsonl");
   command->callback(
       [arguments, &context] { context.run = [arguments] { return run(*arguments); }; });
 }

@@ -34,14 +34,18 @@ absl::StatusOr<int> run(const InfoOptions& options) {
 void add_info(CLI::App& app, Context& context) {
   auto options = std::make_shared<InfoOptions>();
   CLI::App* command =
-      app.add_subcommand("info", "what is in a checkpoint or run: state, files, model, figures");
+      app.add_subcommand("info",
+                         "what a checkpoint, a run or a recipe has: state, files, layers, "
+                         "parameters, memory of training, last figures");
   command
       ->add_option("path", options->path,
                    "a checkpoint's folder, a run directory, a Hugging Face folder or a recipe")
       ->required();
   command
       ->add_option("--context", options->context,
-                   "print only what decoding keeps of a sequence of this many tokens")
+                   "print instead the memory that keys, values and states take while one sequence "
+                   "of this many tokens is decoded")
+      ->option_text("TOKENS")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
   command->footer(
       "example: weft info runs/quickstart\n         weft info configs/models/jamba-v0.1.yaml "

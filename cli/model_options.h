@@ -1,7 +1,7 @@
 #pragma once
 // The options that every command with a checkpoint shares.
-#include <map>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
@@ -15,11 +15,18 @@ struct ModelOptions {
   ComputeKind compute = ComputeKind::kAuto;
 };
 
+// An option whose value is one of an enum's words; `value` is its default.
 template <NamedEnum E>
-std::map<std::string, E> words_of(E any_value) {
-  std::map<std::string, E> words;
-  for (const auto& entry : enum_names(any_value)) words[entry.name] = entry.value;
-  return words;
+void add_word_option(CLI::App& command, const char* name, E& value, const std::string& doc) {
+  std::vector<std::string> words;
+  for (const auto& entry : enum_names(E{})) words.emplace_back(entry.name);
+  const auto store = [&value](const std::string& word) {
+    for (const auto& entry : enum_names(E{})) {
+      if (word == entry.name) value = entry.value;
+    }
+  };
+  command.add_option_function<std::string>(name, store, doc + "; default " + name_of(value))
+      ->check(CLI::IsMember(words));
 }
 
 inline void add_model_options(CLI::App& command, ModelOptions& options) {
@@ -27,10 +34,10 @@ inline void add_model_options(CLI::App& command, ModelOptions& options) {
       .add_option("checkpoint", options.checkpoint,
                   "a checkpoint's folder, a run directory or a Hugging Face folder")
       ->required();
-  command.add_option("--device", options.device, "auto, cpu or cuda")
-      ->transform(CLI::CheckedTransformer(words_of(DeviceKind::kAuto)));
-  command.add_option("--compute", options.compute, "auto, bf16, fp32 or fp64")
-      ->transform(CLI::CheckedTransformer(words_of(ComputeKind::kAuto)));
+  add_word_option(command, "--device", options.device,
+                  "where to compute; auto: as in training, or on the GPU if there is one");
+  add_word_option(command, "--compute", options.compute,
+                  "number type; auto: as in training, or bf16 if the machine has units for it");
 }
 
 }  // namespace weft

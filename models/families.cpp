@@ -46,25 +46,27 @@ FeedForwardKind feed_forward_of(char letter) {
   return letter == 'E' ? FeedForwardKind::kMoe : FeedForwardKind::kMlp;
 }
 
+MixerKind mixer_of(char letter) {
+  if (letter == 'M') return MixerKind::kMamba;
+  return letter == 'S' ? MixerKind::kMamba2 : MixerKind::kAttention;
+}
+
+// What the periods make of layer `i`, as a letter of a pattern.
+char period_letter(const LayoutRecipe& layout, int64_t i) {
+  if (i % layout.attention_period == *layout.attention_offset) return 'A';
+  if (layout.window_period > 0 && i % layout.window_period == *layout.window_offset) return 'W';
+  if (layout.mixer == MixerKind::kMamba) return 'M';
+  return layout.mixer == MixerKind::kMamba2 ? 'S' : 'A';
+}
+
 // Mixer and feed-forward part of layer `i` of a jamba or hybrid.
 void lay_out(const ModelRecipe& model, int64_t i, LayerRecipe& layer) {
   const LayoutRecipe& layout = model.layout;
   const auto letter = [i](const std::string& pattern) { return pattern[i % pattern.size()]; };
-  const bool hybrid = model.family == Family::kHybrid;
-  if (hybrid && !layout.pattern.empty()) {
-    const char kind = letter(layout.pattern);
-    layer.mixer.kind = kind == 'M'   ? MixerKind::kMamba
-                       : kind == 'S' ? MixerKind::kMamba2
-                                     : MixerKind::kAttention;
-    if (kind == 'A') layer.mixer.attention.sliding_window = 0;
-  } else {
-    const bool attention = i % layout.attention_period == *layout.attention_offset;
-    layer.mixer.kind = attention ? MixerKind::kAttention
-                       : hybrid  ? layout.mixer
-                                 : MixerKind::kMamba;
-    if (hybrid) layer.mixer.attention.sliding_window = 0;
-  }
-  if (hybrid && !layout.feed_forward.empty()) {
+  const char kind = layout.pattern.empty() ? period_letter(layout, i) : letter(layout.pattern);
+  layer.mixer.kind = mixer_of(kind);
+  if (model.family == Family::kHybrid && kind == 'A') layer.mixer.attention.sliding_window = 0;
+  if (!layout.feed_forward.empty()) {
     layer.feed_forward.kind = feed_forward_of(letter(layout.feed_forward));
     return;
   }
@@ -255,6 +257,7 @@ void resolve(ModelRecipe& recipe) {
   fill(recipe.moe.renormalize, family == Family::kMixtral);
   fill(recipe.mamba.inner_norms, jamba);
   fill(recipe.layout.attention_offset, recipe.layout.attention_period / 2);
+  fill(recipe.layout.window_offset, std::max<int64_t>(0, recipe.layout.window_period - 1));
   fill<int64_t>(recipe.layout.moe_period, jamba ? 2 : 0);
   fill(recipe.layout.moe_offset, std::max<int64_t>(0, *recipe.layout.moe_period - 1));
   resolve_layerwise(recipe);

@@ -52,6 +52,21 @@ void check_pattern(const char* key, const std::string& pattern, const char* lett
                                  ", must be letters of ", letters));
 }
 
+// Of a hybrid: the layers that have a sliding window, and its size.
+void check_windows(const ModelRecipe& recipe, Problems& problems) {
+  const LayoutRecipe& layout = recipe.layout;
+  const bool windows = recipe.attention.sliding_window > 0;
+  if (!windows && layout.pattern.find('W') != std::string::npos) {
+    problems.add("pattern", "has W layers, which need model.attention.sliding_window");
+  }
+  if (layout.window_period == 0) return;
+  if (!layout.pattern.empty()) {
+    problems.add("window_period", "goes without pattern, whose W layers have the window");
+  } else if (!windows) {
+    problems.add("window_period", "needs model.attention.sliding_window");
+  }
+}
+
 void check_layout(const ModelRecipe& recipe, Problems& problems) {
   const LayoutRecipe& layout = recipe.layout;
   const auto scope = problems.enter("layout");
@@ -59,6 +74,11 @@ void check_layout(const ModelRecipe& recipe, Problems& problems) {
     problems.add("attention_offset",
                  absl::StrCat("is ", *layout.attention_offset, ", must be below attention_period (",
                               layout.attention_period, ")"));
+  }
+  if (layout.window_period > 0 && *layout.window_offset >= layout.window_period) {
+    problems.add("window_offset",
+                 absl::StrCat("is ", *layout.window_offset, ", must be below window_period (",
+                              layout.window_period, ")"));
   }
   if (*layout.moe_period > 0 && *layout.moe_offset >= *layout.moe_period) {
     problems.add("moe_offset",
@@ -68,12 +88,12 @@ void check_layout(const ModelRecipe& recipe, Problems& problems) {
   if (recipe.family == Family::kHybrid) {
     check_pattern("pattern", layout.pattern, "AWMS", problems);
     check_pattern("feed_forward", layout.feed_forward, "DEN", problems);
-    if (layout.pattern.find('W') != std::string::npos && recipe.attention.sliding_window == 0) {
-      problems.add("pattern", "has W layers, which need model.attention.sliding_window");
-    }
+    check_windows(recipe, problems);
     return;
   }
   if (!layout.pattern.empty()) problems.add("pattern", "goes with family: hybrid");
+  if (layout.mixer != MixerKind::kMamba) problems.add("mixer", "goes with family: hybrid");
+  if (layout.window_period > 0) problems.add("window_period", "goes with family: hybrid");
   if (!layout.feed_forward.empty()) problems.add("feed_forward", "goes with family: hybrid");
 }
 
@@ -168,6 +188,13 @@ void validate(const ModelRecipe& recipe, Problems& problems) {
   check_attention(attention, recipe.rope, problems);
   if (*recipe.rope.type == RopeType::kDynamic && recipe.attention.sliding_window > 0) {
     problems.add("attention.sliding_window", "must be 0 with rope.type dynamic");
+  }
+  if (recipe.family == Family::kHybrid && recipe.attention.sliding_window > 0 &&
+      recipe.layout.pattern.find('W') == std::string::npos && recipe.layout.window_period == 0) {
+    problems.add("attention.sliding_window",
+                 absl::StrCat("is ", recipe.attention.sliding_window,
+                              ", but no layer has it: that takes W in layout.pattern, or "
+                              "layout.window_period"));
   }
   check_rope(recipe, problems);
   {

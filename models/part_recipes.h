@@ -52,8 +52,8 @@ struct AttentionDefaults {
     schema.field("qk_norm", self.qk_norm, any(),
                  "RMSNorm of every head's q and k before the rotation; auto: true for openelm");
     schema.field("sliding_window", self.sliding_window, within(0, 1 << 30),
-                 "tokens that a token sees, itself among them; 0: all. In a hybrid it is that of "
-                 "the W layers alone");
+                 "tokens that a token sees, itself among them; 0: all. In a hybrid only the layers "
+                 "that layout names have it: W of the pattern, or by window_period");
   }
 };
 
@@ -222,8 +222,8 @@ struct Mamba2Recipe {
 struct LayoutRecipe {
   std::string pattern, feed_forward;
   MixerKind mixer = MixerKind::kMamba;
-  int64_t attention_period = 8;
-  Auto<int64_t> attention_offset, moe_period, moe_offset;
+  int64_t attention_period = 8, window_period = 0;
+  Auto<int64_t> attention_offset, window_offset, moe_period, moe_offset;
   static void describe(auto& self, auto& schema) {
     schema.field("pattern", self.pattern, any(),
                  "hybrid: a letter a layer, repeated to num_layers: A attention, W attention with "
@@ -232,11 +232,19 @@ struct LayoutRecipe {
                  "hybrid: a letter a layer, repeated to num_layers: D dense, E experts, N none; "
                  "empty: by moe_period");
     schema.field("mixer", self.mixer, any(),
-                 "hybrid without pattern: layers that are not attention");
-    schema.field("attention_period", self.attention_period, within(1, kMaxLayers),
-                 "layer i is attention if i mod attention_period = attention_offset, else Mamba");
+                 "hybrid without pattern: layers that neither period makes attention");
+    schema.field(
+        "attention_period", self.attention_period, within(1, kMaxLayers),
+        "layer i is attention if i mod attention_period = attention_offset, else Mamba, or "
+        "in a hybrid what window_period and mixer say");
     schema.field("attention_offset", self.attention_offset, within(0, kMaxLayers),
                  "see attention_period; auto: half of it");
+    schema.field("window_period", self.window_period, within(0, kMaxLayers),
+                 "hybrid without pattern: a layer i that attention_period does not make attention "
+                 "is attention with model.attention.sliding_window if i mod window_period = "
+                 "window_offset; 0: none");
+    schema.field("window_offset", self.window_offset, within(0, kMaxLayers),
+                 "see window_period; auto: the last of the period");
     schema.field("moe_period", self.moe_period, within(0, kMaxLayers),
                  "layer i has experts if i mod moe_period = moe_offset, else a dense MLP; 0: no "
                  "experts; auto: 2 for jamba, 0 for hybrid");

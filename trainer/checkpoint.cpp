@@ -216,8 +216,8 @@ absl::StatusOr<Checkpoint> CheckpointFolder::open(const fs::path& path, Log& log
   }
   return bad_input(path.string(),
                    fs::exists(path, error)
-                       ? ": holds no checkpoint (a folder with manifest.json, or a run "
-                         "directory with checkpoints/step-*)"
+                       ? ": holds no checkpoint (a folder with manifest.json, a run directory "
+                         "with checkpoints/step-*, or a Hugging Face folder with config.json)"
                        : ": does not exist");
 }
 

@@ -1,6 +1,9 @@
 #include "trainer/inspect.h"
 
 #include <algorithm>
+#include <map>
+#include <memory>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include <ATen/TensorOperators.h>
@@ -52,6 +55,22 @@ Packed pack(const TokenLists& sequences) {
 }
 
 Tensor scalar(const Tensor& value) { return value.detach().to(at::kFloat).cpu().reshape({}); }
+
+struct SequenceLogits {
+  Tensor logits;  // [T, V]
+  Tensor loss;    // []
+};
+
+SequenceLogits compute_sequence(const LoadedModel& model, const std::vector<int64_t>& ids) {
+  const at::NoGradGuard no_grad;
+  const at::Device device = model.runtime.types.device;
+  const auto length = static_cast<int64_t>(ids.size());
+  const Tensor logits =
+      model.model->logits(as_row(ids, device), Documents::whole_rows(1, length, device));
+  const Tensor nll = token_nll(logits, as_row(targets_of(ids), device)).to(at::kDouble).sum();
+  return {logits[0].to(at::kFloat).cpu(),
+          scalar(nll / static_cast<double>(std::max<int64_t>(1, length - 1)))};
+}
 
 std::vector<NamedTensor> named_gradients(const LoadedModel& model) {
   std::vector<NamedTensor> named;
@@ -120,21 +139,30 @@ absl::Status check_lengths(const LoadedModel& model, const TokenLists& sequences
   return absl::OkStatus();
 }
 
-std::vector<NamedTensor> compute_logits(const LoadedModel& model, const TokenLists& sequences) {
-  const at::NoGradGuard no_grad;
-  const at::Device device = model.runtime.types.device;
-  std::vector<NamedTensor> named;
-  for (size_t i = 0; i < sequences.size(); ++i) {
-    const std::vector<int64_t>& ids = sequences[i];
-    const auto length = static_cast<int64_t>(ids.size());
-    const Tensor logits =
-        model.model->logits(as_row(ids, device), Documents::whole_rows(1, length, device));
-    const Tensor nll = token_nll(logits, as_row(targets_of(ids), device)).to(at::kDouble).sum();
-    named.push_back({absl::StrCat("logits.", i), logits[0].to(at::kFloat).cpu()});
-    named.push_back({absl::StrCat("loss.", i),
-                     scalar(nll / static_cast<double>(std::max<int64_t>(1, length - 1)))});
+std::vector<TensorSource> logit_sources(
+    const LoadedModel& model, const TokenLists& sequences,
+    const std::function<void(int64_t done, int64_t total)>& progress) {
+  const auto total = static_cast<int64_t>(sequences.size());
+  const auto losses = std::make_shared<std::map<int64_t, Tensor>>();  // of what has been computed
+  const auto compute = [&model, &sequences, progress, total, losses](int64_t i) {
+    SequenceLogits result = compute_sequence(model, sequences[static_cast<size_t>(i)]);
+    losses->insert_or_assign(i, result.loss);
+    if (progress) progress(static_cast<int64_t>(losses->size()), total);
+    return std::move(result.logits);
+  };
+  std::vector<TensorSource> sources;
+  for (int64_t i = 0; i < total; ++i) {
+    const auto length = static_cast<int64_t>(sequences[static_cast<size_t>(i)].size());
+    sources.push_back({absl::StrCat("logits.", i),
+                       at::kFloat,
+                       {length, model.model->config().vocab_size},
+                       [compute, i] { return absl::StatusOr<Tensor>(compute(i)); }});
+    sources.push_back({absl::StrCat("loss.", i), at::kFloat, {}, [compute, losses, i] {
+                         if (!losses->contains(i)) compute(i);
+                         return absl::StatusOr<Tensor>(losses->at(i));
+                       }});
   }
-  return named;
+  return sources;
 }
 
 std::vector<NamedTensor> compute_gradients(LoadedModel& model, const TokenLists& sequences) {

@@ -2,6 +2,7 @@
 // Looking into a model so that it can be compared with any other implementation: logits, losses and
 // gradients of given token ids (`weft logits`, `weft grads`).
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -27,8 +28,13 @@ absl::Status check_lengths(const LoadedModel& model, const TokenLists& sequences
                            const std::string& name);
 
 // For each sequence i: `logits.<i>` [T, V] and `loss.<i>` [], the mean negative log-likelihood of
-// its T - 1 targets in nats (0 for one token). Both in fp32.
-std::vector<NamedTensor> compute_logits(const LoadedModel& model, const TokenLists& sequences);
+// its T - 1 targets in nats (0 for one token). Both in fp32. A sequence is computed when its logits
+// are read, so memory holds one at a time; its loss, read after them, costs nothing more.
+// `progress` (may be empty) is told after each how many have been computed, of how many. REQUIRES:
+// `model` and `sequences` are there as long as what is returned.
+std::vector<TensorSource> logit_sources(
+    const LoadedModel& model, const TokenLists& sequences,
+    const std::function<void(int64_t done, int64_t total)>& progress = {});
 
 // The gradient of every parameter in fp32, under its Hugging Face name and in the layout on disk
 // (for a model that transformers has no format for, under weft's own name), with `loss` [] and

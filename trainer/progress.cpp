@@ -8,6 +8,28 @@
 #include "absl/strings/str_format.h"
 
 namespace weft {
+namespace {
+
+// A number of three digits, and the power of 1000 that it counts in.
+struct Scaled {
+  std::string digits;
+  const char* prefix;
+};
+
+Scaled scaled(double value) {
+  static constexpr std::array kPrefixes = {"", "k", "M", "G", "T", "P"};
+  if (!std::isfinite(value)) return {"?", ""};
+  size_t power = 0;
+  while (std::abs(value) >= 999.5 && power + 1 < kPrefixes.size()) {
+    value /= 1000;
+    ++power;
+  }
+  if (power == 0) return {absl::StrFormat("%.0f", value), ""};
+  const int digits = std::abs(value) < 9.995 ? 2 : std::abs(value) < 99.95 ? 1 : 0;
+  return {absl::StrFormat("%.*f", digits, value), kPrefixes[power]};
+}
+
+}  // namespace
 
 std::string duration_text(double seconds) {
   if (!std::isfinite(seconds) || seconds < 0 || seconds > 1e12) return "?";
@@ -35,16 +57,13 @@ std::string bytes_text(int64_t bytes) {
 }
 
 std::string count_text(double count) {
-  static constexpr std::array kUnits = {"", "k", "M", "G", "T", "P"};
-  if (!std::isfinite(count)) return "?";
-  size_t unit = 0;
-  while (std::abs(count) >= 999.5 && unit + 1 < kUnits.size()) {
-    count /= 1000;
-    ++unit;
-  }
-  if (unit == 0) return absl::StrFormat("%.0f", count);
-  const int digits = std::abs(count) < 9.995 ? 2 : std::abs(count) < 99.95 ? 1 : 0;
-  return absl::StrFormat("%.*f%s", digits, count, kUnits[unit]);
+  const Scaled number = scaled(count);
+  return absl::StrCat(number.digits, number.prefix);
+}
+
+std::string amount_text(double amount, const std::string& unit) {
+  const Scaled number = scaled(amount);
+  return absl::StrCat(number.digits, " ", number.prefix, unit);
 }
 
 std::string progress_line(const Progress& p) {

@@ -32,5 +32,7 @@ std::string duration_text(double seconds);
 std::string bytes_text(int64_t bytes);
 // Powers of 1000: "950", "12.3k", "4.56M", "1.20T".
 std::string count_text(double count);
+// The same with a unit that takes the prefix: "950 FLOP/s", "826 GFLOP/s".
+std::string amount_text(double amount, const std::string& unit);
 
 }  // namespace weft

@@ -37,7 +37,7 @@ absl::StatusOr<RunMetrics> RunMetrics::open(const Recipe& recipe, const ModelCon
     metrics.events_ = std::make_unique<EventWriter>(std::move(events));
   }
   metrics.peak_flops_per_s_ = measure_matmul_peak(runtime.types.compute, runtime.types.device);
-  log.info("matrix-multiply peak: ", count_text(metrics.peak_flops_per_s_), "FLOP/s measured");
+  log.info("matrix-multiply peak: ", amount_text(metrics.peak_flops_per_s_, "FLOP/s"), " measured");
   metrics.pause();
   return metrics;
 }

@@ -63,5 +63,13 @@ TEST_F(Eval, AChoiceMustFitTheSequenceLength) {
   EXPECT_THAT(weft({"eval", "--help"}).output, HasSubstr(".jsonl"));
 }
 
+TEST_F(Eval, AnEndTokenIsForModelsWithoutATokenizer) {
+  const Outcome outcome = weft({"eval", "run", "valid", "--end-id", "256"});
+  EXPECT_EQ(outcome.exit_status, 2);
+  EXPECT_EQ(outcome.output,
+            "--end-id: goes with a model whose tokenizer weft does not read; this one's tokenizer "
+            "says what ends a document\n");
+}
+
 }  // namespace
 }  // namespace weft

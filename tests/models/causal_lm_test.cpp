@@ -4,43 +4,27 @@
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
-#include "models/families.h"
-#include "tests/support/tiny_store.h"
+#include "tests/support/tiny_model.h"
 
 namespace weft {
 namespace {
 
 ModelConfig small_jamba() {
-  ModelRecipe recipe;
-  recipe.family = Family::kJamba;
-  recipe.hidden_size = 32;
-  recipe.num_layers = 4;
-  recipe.num_heads = 4;
-  recipe.num_kv_heads = 2;
-  recipe.moe.num_experts = 4;
+  ModelRecipe recipe = tiny_recipe(Family::kJamba, 4);
   recipe.layout.attention_period = 4;
   recipe.layout.attention_offset = 2;
-  recipe.vocab_size = 37;
-  recipe.init.std = 0.2;
-  resolve(recipe);
-  return build_config(recipe);
+  return built(recipe);
 }
 
-Tensor row(std::vector<int64_t> ids) { return at::tensor(ids, at::kLong).unsqueeze(0); }
-
 TEST(CausalLM, PackedDocumentsGiveTheLogitsOfSeparateOnes) {
-  const ModelConfig config = small_jamba();
-  const ParameterTable table = parameter_table(config);
-  ParameterStore store(table, cpu_types(at::kDouble));
-  store.initialize(1);
-  const CausalLM model(config, store);
+  const TinyModel model(small_jamba());
   const Tensor packed =
-      model.logits(row({1, 2, 3, 4, 5, 30, 31, 9, 8}),
-                   Documents::from_ids(
-                       at::tensor({0, 0, 0, 0, 0, 1, 1, 2, 2}, at::kInt).unsqueeze(0), at::kCPU));
+      model->logits(token_row({1, 2, 3, 4, 5, 30, 31, 9, 8}),
+                    Documents::from_ids(
+                        at::tensor({0, 0, 0, 0, 0, 1, 1, 2, 2}, at::kInt).unsqueeze(0), at::kCPU));
   const auto alone = [&](std::vector<int64_t> ids) {
     const int64_t length = static_cast<int64_t>(ids.size());
-    return model.logits(row(ids), Documents::whole_rows(1, length, at::kCPU));
+    return model->logits(token_row(ids), Documents::whole_rows(1, length, at::kCPU));
   };
   const auto largest_difference = [](const Tensor& a, const Tensor& b) {
     return (a - b).abs().max().item<double>();
@@ -54,23 +38,17 @@ TEST(CausalLM, PackedDocumentsGiveTheLogitsOfSeparateOnes) {
 TEST(CausalLM, InitialLossIsThatOfAUniformGuess) {
   ModelConfig config = small_jamba();
   config.init.std = 1e-4;
-  const ParameterTable table = parameter_table(config);
-  ParameterStore store(table, cpu_types(at::kFloat));
-  store.initialize(1);
-  const LossTerms terms =
-      CausalLM(config, store)
-          .loss(row({1, 2, 3}), row({2, 3, 4}), Documents::whole_rows(1, 3, at::kCPU));
+  const TinyModel model(config, cpu_types(at::kFloat));
+  const LossTerms terms = model->loss(token_row({1, 2, 3}), token_row({2, 3, 4}),
+                                      Documents::whole_rows(1, 3, at::kCPU));
   EXPECT_NEAR(terms.nll_sum.item<double>() / 3, std::log(37.0), 1e-4);
 }
 
 TEST(CausalLM, Bf16StaysNearFp32) {
-  const ModelConfig config = small_jamba();
-  const ParameterTable table = parameter_table(config);
-  const auto logits = [&](at::ScalarType compute) {
-    ParameterStore store(table, {at::kFloat, compute, at::kCPU});
-    store.initialize(1);
-    return CausalLM(config, store)
-        .logits(row({1, 2, 3, 4, 5, 6, 7, 8}), Documents::whole_rows(1, 8, at::kCPU));
+  const auto logits = [](at::ScalarType compute) {
+    const TinyModel model(small_jamba(), StoreTypes{at::kFloat, compute, at::kCPU});
+    return model->logits(token_row({1, 2, 3, 4, 5, 6, 7, 8}),
+                         Documents::whole_rows(1, 8, at::kCPU));
   };
   const Tensor exact = logits(at::kFloat), rounded = logits(at::kBFloat16);
   EXPECT_EQ(rounded.scalar_type(), at::kFloat);
@@ -80,31 +58,24 @@ TEST(CausalLM, Bf16StaysNearFp32) {
 }
 
 TEST(CausalLM, IgnoredTargetsAddNothing) {
-  const ModelConfig config = small_jamba();
-  const ParameterTable table = parameter_table(config);
-  ParameterStore store(table, cpu_types(at::kDouble));
-  store.initialize(1);
-  const CausalLM model(config, store);
+  const TinyModel model(small_jamba());
   const Documents documents = Documents::whole_rows(1, 3, at::kCPU);
-  const double all = model.loss(row({1, 2, 3}), row({2, 3, 4}), documents).nll_sum.item<double>();
+  const double all =
+      model->loss(token_row({1, 2, 3}), token_row({2, 3, 4}), documents).nll_sum.item<double>();
   const double two =
-      model.loss(row({1, 2, 3}), row({2, 3, -100}), documents).nll_sum.item<double>();
-  const double last =
-      model.loss(row({1, 2, 3}), row({-100, -100, 4}), documents).nll_sum.item<double>();
+      model->loss(token_row({1, 2, 3}), token_row({2, 3, -100}), documents).nll_sum.item<double>();
+  const double last = model->loss(token_row({1, 2, 3}), token_row({-100, -100, 4}), documents)
+                          .nll_sum.item<double>();
   EXPECT_NEAR(all, two + last, 1e-12);
   EXPECT_GT(last, 0.0);
 }
 
 TEST(CausalLM, RunsOneTokenAndNoRow) {
-  const ModelConfig config = small_jamba();
-  const ParameterTable table = parameter_table(config);
-  ParameterStore store(table, cpu_types(at::kFloat));
-  store.initialize(1);
-  const CausalLM model(config, store);
-  EXPECT_EQ(model.logits(row({5}), Documents::whole_rows(1, 1, at::kCPU)).sizes(),
+  const TinyModel model(small_jamba(), cpu_types(at::kFloat));
+  EXPECT_EQ(model->logits(token_row({5}), Documents::whole_rows(1, 1, at::kCPU)).sizes(),
             at::IntArrayRef({1, 1, 37}));
-  const Tensor none = row({5}).narrow(0, 0, 0);
-  EXPECT_EQ(model.logits(none, Documents::whole_rows(0, 1, at::kCPU)).size(0), 0);
+  const Tensor none = token_row({5}).narrow(0, 0, 0);
+  EXPECT_EQ(model->logits(none, Documents::whole_rows(0, 1, at::kCPU)).size(0), 0);
 }
 
 TEST(ParameterTable, DescribesALargeModelWithoutAllocatingIt) {

@@ -6,6 +6,7 @@
 
 #include "models/causal_lm.h"
 #include "models/flops.h"
+#include "tests/support/tiny_model.h"
 
 namespace weft {
 namespace {
@@ -64,7 +65,7 @@ TEST(ParameterCount, EqualsPublishedLlamas) {
   EXPECT_EQ(total(llama(576, 1536, 30, 9, 3, 49152, true)), 134'515'008);
 }
 
-TEST(ParameterCount, EqualsTheMemoryModelsSmallHybrid) {  // spec/parallel.md 17.5, config A
+TEST(ParameterCount, EqualsTheMemoryModelsSmallHybrid) {          // spec/parallel.md 17.5, config A
   const ModelRecipe recipe = jamba(256, 1024, 8, 8, 2, 4, 1024);  // its 1000 rows, padded
   EXPECT_EQ(total(recipe), 6'906'960 + 12'582'912);
 }
@@ -91,6 +92,50 @@ TEST(Families, JambaPutsAttentionAndExpertsWhereThePeriodsSay) {
   }
   EXPECT_EQ(std::get<AttentionConfig>(config.layers[4].mixer).rope.type, RopeType::kNone);
   EXPECT_TRUE(std::get<MambaConfig>(config.layers[0].mixer).inner_norms);
+}
+
+// Sliding windows of a model's layers; -1: no attention.
+std::vector<int64_t> windows_of(const ModelConfig& config) {
+  std::vector<int64_t> windows;
+  for (const LayerConfig& layer : config.layers) {
+    const auto* attention = std::get_if<AttentionConfig>(&layer.mixer);
+    windows.push_back(attention == nullptr ? -1 : attention->sliding_window);
+  }
+  return windows;
+}
+
+ModelRecipe windowed_hybrid() {
+  ModelRecipe recipe;
+  recipe.family = Family::kHybrid;
+  recipe.hidden_size = 64;
+  recipe.num_layers = 8;
+  recipe.vocab_size = 257;
+  recipe.attention.sliding_window = 16;
+  return recipe;
+}
+
+TEST(Families, AHybridHasWindowsWhereTheirPeriodSays) {
+  ModelRecipe recipe = windowed_hybrid();
+  recipe.layout.attention_period = 4;  // its offset: 2
+  recipe.layout.window_period = 2;     // its offset: 1
+  EXPECT_EQ(windows_of(built(recipe)), (std::vector<int64_t>{-1, 16, 0, 16, -1, 16, 0, 16}));
+  ModelRecipe pattern = windowed_hybrid();
+  pattern.layout.pattern = "MWAW";
+  EXPECT_EQ(built(recipe), built(pattern));
+  resolve(recipe);
+  EXPECT_EQ(build_config(explicit_recipe(recipe)), build_config(recipe));
+}
+
+TEST(Families, AttentionByItsPeriodGoesBeforeTheWindow) {
+  ModelRecipe recipe = windowed_hybrid();
+  recipe.layout.attention_period = 4;
+  recipe.layout.attention_offset = 3;
+  recipe.layout.window_period = 1;
+  EXPECT_EQ(windows_of(built(recipe)), (std::vector<int64_t>{16, 16, 16, 0, 16, 16, 16, 0}));
+  recipe.layout.window_period = 4;
+  recipe.layout.window_offset = 0;
+  recipe.layout.mixer = MixerKind::kAttention;
+  EXPECT_EQ(windows_of(built(recipe)), (std::vector<int64_t>{16, 0, 0, 0, 16, 0, 0, 0}));
 }
 
 TEST(Families, WrittenOutLayersBuildTheSameParameters) {

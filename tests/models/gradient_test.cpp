@@ -1,7 +1,6 @@
 // Attention over packed documents, the mixture of experts and a whole model in fp64: against their
 // definitions in plain operators, and their gradients against central differences.
 #include <limits>
-#include <optional>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/softmax.h>
@@ -9,11 +8,10 @@
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
-#include "models/causal_lm.h"
 #include "tests/models/plain_layers.h"
 #include "tests/support/fill.h"
 #include "tests/support/gradient_check.h"
-#include "tests/support/tiny_store.h"
+#include "tests/support/tiny_model.h"
 
 namespace weft {
 namespace {
@@ -139,14 +137,9 @@ TEST(Moe, AnExpertWithoutTokensHasZeroGradient) {
 
 class WholeModel : public testing::TestWithParam<bool> {
  protected:
-  WholeModel()
-      : config_(two_layers(GetParam())),
-        table_(parameter_table(config_)),
-        store_(table_, cpu_types(at::kDouble)) {
-    store_.initialize(3);
+  WholeModel() {
     // Wide router margins: a step of a central difference flips no choice.
     set_parameter(store_, "layers.0.feed_forward.router.weight", fill({3, 6}, 0.4, 3.0));
-    model_.emplace(config_, store_);
   }
 
   static ModelConfig two_layers(bool tied) {
@@ -191,10 +184,9 @@ class WholeModel : public testing::TestWithParam<bool> {
       at::tensor({1, 5, 2, 10, 0, 7, 3, 4, 4, 9, 1, 2, 8, 6}, at::kLong).reshape({2, 7});
   const Tensor targets_ =
       at::tensor({5, 2, 10, 0, 7, -100, 4, 4, 9, 1, 2, 8, 6, 0}, at::kLong).reshape({2, 7});
-  const ModelConfig config_;
-  const ParameterTable table_;
-  ParameterStore store_;
-  std::optional<CausalLM> model_;
+  const ModelConfig config_ = two_layers(GetParam());
+  TinyModel model_{config_, cpu_types(at::kDouble), 3};
+  ParameterStore& store_ = model_.store();
 };
 
 TEST_P(WholeModel, EqualsItsDefinitionInLossAndGradients) {

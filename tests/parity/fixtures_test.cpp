@@ -40,7 +40,8 @@ fs::path fixture(const std::string& family) {
 
 LoadedModel load(const fs::path& folder, ComputeKind compute) {
   Log log(Log::Echo::kNo);
-  absl::StatusOr<LoadedModel> model = load_model(folder.string(), DeviceKind::kCpu, compute, log, Gradients::kKept);
+  absl::StatusOr<LoadedModel> model =
+      load_model(folder.string(), DeviceKind::kCpu, compute, log, Gradients::kKept);
   WEFT_CHECK(model.ok(), model.status());
   return *std::move(model);
 }
@@ -56,6 +57,12 @@ Tensors named(const std::vector<NamedTensor>& list) {
   for (const NamedTensor& tensor : list) tensors[tensor.name] = tensor.tensor;
   WEFT_CHECK(tensors.size() == list.size(), "a name twice");
   return tensors;
+}
+
+Tensors named(const std::vector<TensorSource>& sources) {
+  std::vector<NamedTensor> list;
+  for (const TensorSource& source : sources) list.push_back({source.name, source.read().value()});
+  return named(list);
 }
 
 std::set<std::string> names(const Tensors& tensors) {
@@ -82,7 +89,7 @@ Tensors reference(const std::string& family, bool single) {
 double norm_of(const Tensor& x) { return x.to(at::kDouble).square().sum().sqrt().item<double>(); }
 
 void expect_reference_logits(const LoadedModel& model, const std::string& family) {
-  const Tensors ours = named(compute_logits(model, ids_of(family)));
+  const Tensors ours = named(logit_sources(model, ids_of(family)));
   const Tensors theirs = reference(family, /*single=*/true);
   ASSERT_EQ(names(ours), names(theirs));
   for (const auto& [name, tensor] : theirs) {
@@ -132,8 +139,8 @@ TEST_P(ParityFixture, AnImportedCheckpointGivesTheSameBits) {
   const LoadedModel direct = load(fixture(family()), ComputeKind::kFp32);
   LoadedModel model = load(imported, ComputeKind::kFp32);
   expect_reference_logits(model, family());
-  const Tensors ours = named(compute_logits(model, ids_of(family())));
-  for (const auto& [name, tensor] : named(compute_logits(direct, ids_of(family())))) {
+  const Tensors ours = named(logit_sources(model, ids_of(family())));
+  for (const auto& [name, tensor] : named(logit_sources(direct, ids_of(family())))) {
     EXPECT_TRUE(at::equal(ours.at(name), tensor)) << name;
   }
   expect_reference_gradients(model, family());

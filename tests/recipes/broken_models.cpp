@@ -30,6 +30,25 @@ std::vector<BrokenRecipe> broken_models() {
       model("WindowLayersWithoutAWindow", family("hybrid", "layout: {pattern: MW}"),
             "r.yaml:7:21: model.layout.pattern: has W layers, which need "
             "model.attention.sliding_window"),
+      model("WindowPeriodWithoutAWindow", family("hybrid", "layout: {window_period: 2}"),
+            "r.yaml:7:27: model.layout.window_period: needs model.attention.sliding_window"),
+      model("WindowPeriodBesideAPattern",
+            family("hybrid",
+                   "layout: {pattern: MA, window_period: 2}\n  attention: {sliding_window: 8}"),
+            "r.yaml:7:40: model.layout.window_period: goes without pattern, whose W layers have "
+            "the window"),
+      model(
+          "WindowOffsetOverPeriod",
+          family("hybrid",
+                 "layout: {window_period: 2, window_offset: 2}\n  attention: {sliding_window: 8}"),
+          "r.yaml:7:45: model.layout.window_offset: is 2, must be below window_period (2)"),
+      model("WindowPeriodOfAJamba", family("jamba", "layout: {window_period: 2}"),
+            "r.yaml:7:27: model.layout.window_period: goes with family: hybrid"),
+      model("WindowThatNoLayerHas", family("hybrid", "attention: {sliding_window: 8}"),
+            "r.yaml:7:31: model.attention.sliding_window: is 8, but no layer has it: that takes W "
+            "in layout.pattern, or layout.window_period"),
+      model("MixerOfAJamba", family("jamba", "layout: {mixer: mamba2}"),
+            "r.yaml:7:19: model.layout.mixer: goes with family: hybrid"),
       model("PatternOfAJamba", family("jamba", "layout: {pattern: MA}"),
             "r.yaml:7:21: model.layout.pattern: goes with family: hybrid"),
       model("ExpertsOffsetOverPeriod", family("jamba", "layout: {moe_period: 2, moe_offset: 2}"),

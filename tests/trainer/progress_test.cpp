@@ -71,5 +71,12 @@ TEST(Progress, CountsHaveThreeDigits) {
   EXPECT_EQ(count_text(HUGE_VAL), "?");
 }
 
+TEST(Progress, AmountsHaveTheirPrefixOnTheUnit) {
+  EXPECT_EQ(amount_text(950, "FLOP/s"), "950 FLOP/s");
+  EXPECT_EQ(amount_text(8.26e11, "FLOP/s"), "826 GFLOP/s");
+  EXPECT_EQ(amount_text(1.2e12, "FLOP/s"), "1.20 TFLOP/s");
+  EXPECT_EQ(amount_text(HUGE_VAL, "FLOP/s"), "? FLOP/s");
+}
+
 }  // namespace
 }  // namespace weft

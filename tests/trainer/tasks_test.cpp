@@ -9,8 +9,7 @@
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
-#include "models/families.h"
-#include "tests/support/tiny_store.h"
+#include "tests/support/tiny_model.h"
 
 namespace weft {
 namespace {
@@ -83,12 +82,6 @@ TEST(ScoreChoices, LengthsOfEveryItemAndAStandardErrorOfSeveral) {
 
 class ChoiceLikelihoods : public testing::Test {
  protected:
-  ChoiceLikelihoods()
-      : config_(tiny()), table_(parameter_table(config_)), store_(table_, cpu_types(at::kDouble)) {
-    store_.initialize(3);
-    model_.emplace(config_, store_);
-  }
-
   // Mamba, then attention that knows positions; dense and routed feed-forward parts.
   static ModelConfig tiny() {
     ModelRecipe recipe;
@@ -101,8 +94,7 @@ class ChoiceLikelihoods : public testing::Test {
     recipe.layout.attention_offset = 1;
     recipe.vocab_size = 257;
     recipe.init.std = 0.3;
-    resolve(recipe);
-    ModelConfig config = build_config(recipe);
+    ModelConfig config = built(recipe);
     std::get<AttentionConfig>(config.layers[1].mixer).rope.type = RopeType::kDefault;
     return config;
   }
@@ -157,10 +149,7 @@ class ChoiceLikelihoods : public testing::Test {
             {.context = text("k"), .choices = {text("m"), text("n"), text("nm"), text("nk")}}};
   }
 
-  ModelConfig config_;
-  ParameterTable table_;
-  ParameterStore store_;
-  std::optional<CausalLM> model_;
+  const TinyModel model_{tiny(), cpu_types(at::kDouble), 3};
 };
 
 TEST_F(ChoiceLikelihoods, PackedTheyAreThoseOfEachSequenceAlone) {

@@ -1,0 +1,230 @@
+// Decoding with state against the whole sequence at once, in fp64, for models that no published
+// checkpoint has: every kind of mixer and feed-forward part in one, sliding windows shorter and
+// longer than the state has room for, and rotary positions that depend on the length.
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
+#include <gtest/gtest.h>
+
+#include "models/decoding_state.h"
+#include "tests/support/closeness.h"
+#include "tests/support/tiny_model.h"
+
+namespace weft {
+namespace {
+
+using Ids = std::vector<int64_t>;
+
+// fp64 with sums in another order: 1e-16 times the few hundred terms of a logit near 1, and what
+// the layers after make of it.
+constexpr double kClose = 1e-10;
+constexpr int64_t kLength = 13;
+
+struct DecodingCase {
+  const char* name;
+  ModelRecipe (*recipe)();
+  int64_t capacity = kLength;  // of the state
+};
+void PrintTo(const DecodingCase& c, std::ostream* out) { *out << c.name; }
+
+// Mamba-1, Mamba-2, attention and a window of 3 tokens, dense, with experts and without.
+ModelRecipe mixed() {
+  ModelRecipe recipe = tiny_recipe(Family::kHybrid, 8);
+  recipe.layout.pattern = "MSAW";
+  recipe.layout.feed_forward = "DEN";
+  recipe.attention.sliding_window = 3;
+  recipe.mamba.state_size = 5;
+  recipe.intermediate_size = 24;
+  return recipe;
+}
+
+// The same kinds of layers by periods: W at 1, 3 and 5, A at 2, Mamba-2 at 0 and 4.
+ModelRecipe by_periods() {
+  ModelRecipe recipe = tiny_recipe(Family::kHybrid, 6);
+  recipe.layout.mixer = MixerKind::kMamba2;
+  recipe.layout.attention_period = 6;
+  recipe.layout.attention_offset = 2;
+  recipe.layout.window_period = 2;
+  recipe.layout.moe_period = 2;
+  recipe.attention.sliding_window = 4;
+  return recipe;
+}
+
+// A ring of one slot: every token sees itself alone in these layers.
+ModelRecipe window_of_one() {
+  ModelRecipe recipe = tiny_recipe(Family::kMixtral, 2);
+  recipe.attention.sliding_window = 1;
+  return recipe;
+}
+
+ModelRecipe window_of_five() {
+  ModelRecipe recipe = tiny_recipe(Family::kMixtral, 3);
+  recipe.attention.sliding_window = 5;
+  return recipe;
+}
+
+// There are fewer slots than the window has tokens.
+ModelRecipe long_window() {
+  ModelRecipe recipe = tiny_recipe(Family::kMixtral, 3);
+  recipe.attention.sliding_window = 64;
+  return recipe;
+}
+
+// All of kLength tokens are within the original context; their rotations differ from those of a
+// longer text, and keys are kept without them.
+ModelRecipe dynamic() {
+  ModelRecipe recipe = tiny_recipe(Family::kLlama, 3);
+  recipe.max_position = 64;
+  recipe.rope.type = RopeType::kDynamic;
+  recipe.rope.factor = 4;
+  recipe.rope.original_max_position = 16;
+  return recipe;
+}
+
+ModelRecipe dynamic_hybrid() {
+  ModelRecipe recipe = dynamic();
+  recipe.family = Family::kHybrid;
+  recipe.num_layers = 4;
+  recipe.layout.pattern = "MASA";
+  recipe.layout.feed_forward = "ED";
+  return recipe;
+}
+
+// [T, V], the tokens given in pieces that end at `ends`.
+Tensor in_pieces(const CausalLM& model, const Ids& ids, const std::vector<int64_t>& ends,
+                 int64_t capacity) {
+  const at::NoGradGuard no_grad;
+  DecodingState state = model.new_state(1, capacity);
+  const Tensor tokens = token_row(ids);
+  std::vector<Tensor> logits;
+  int64_t begin = 0;
+  for (const int64_t end : ends) {
+    logits.push_back(model.head(model.extend(tokens.narrow(1, begin, end - begin), state))[0]);
+    begin = end;
+  }
+  EXPECT_EQ(state.lengths, Ids{begin});
+  return at::cat(logits);
+}
+
+// One state with a row for each prompt.
+DecodingState prefilled(const CausalLM& model, const std::vector<Ids>& prompts, int64_t capacity) {
+  std::vector<DecodingState> states;
+  for (const Ids& prompt : prompts) {
+    states.push_back(model.new_state(1, capacity));
+    model.extend(token_row(prompt), states.back());
+  }
+  return join_rows(states);
+}
+
+class Decoding : public testing::TestWithParam<DecodingCase> {
+ protected:
+  // Different at every place, so that a token taken for another shows.
+  static Ids text(int64_t size, int64_t first = 3) {
+    Ids ids;
+    for (int64_t i = 0; i < size; ++i) ids.push_back((first + 11 * i) % kTinyVocabulary);
+    return ids;
+  }
+
+  const TinyModel model_{GetParam().recipe()};
+  const Ids ids_ = text(kLength);
+  const Tensor whole_ = whole_logits(*model_, ids_);
+};
+
+TEST_P(Decoding, TokenByTokenGivesTheLogitsOfTheWholeSequence) {
+  std::vector<int64_t> ends;
+  for (int64_t end = 1; end <= kLength; ++end) ends.push_back(end);
+  const Tensor logits = in_pieces(*model_, ids_, ends, GetParam().capacity);
+  ASSERT_EQ(logits.sizes(), at::IntArrayRef({kLength, kTinyVocabulary}));
+  EXPECT_EQ(logits.scalar_type(), at::kDouble);
+  EXPECT_LE(max_difference(logits, whole_), kClose);
+  EXPECT_GT(max_difference(whole_[0], whole_[kLength - 1]), 1e-2);  // the logits do differ
+}
+
+TEST_P(Decoding, TwoPrefillsAtEverySplitGiveTheLogitsOfTheWholeSequence) {
+  for (int64_t split = 1; split < kLength; ++split) {
+    EXPECT_LE(
+        max_difference(in_pieces(*model_, ids_, {split, kLength}, GetParam().capacity), whole_),
+        kClose)
+        << split;
+  }
+}
+
+TEST_P(Decoding, APrefillThenTokensGivesTheLogitsOfTheWholeSequence) {
+  for (const int64_t prompt : {1, 2, 3, 4, 5, 6, 12}) {
+    std::vector<int64_t> ends;
+    for (int64_t end = prompt; end <= kLength; ++end) ends.push_back(end);
+    EXPECT_LE(max_difference(in_pieces(*model_, ids_, ends, GetParam().capacity), whole_), kClose)
+        << prompt;
+  }
+}
+
+TEST_P(Decoding, RowsOfUnequalLengthsGiveTheLogitsOfEachAlone) {
+  const at::NoGradGuard no_grad;
+  const std::vector<Ids> rows = {text(10, 3), text(13, 8), text(6, 20)};
+  constexpr int64_t kNew = 4;  // tokens that all rows get together, after what they have alone
+  std::vector<Ids> prompts;
+  for (const Ids& row : rows) prompts.emplace_back(row.begin(), row.end() - kNew);
+  DecodingState state = prefilled(*model_, prompts, GetParam().capacity);
+  ASSERT_EQ(state.lengths, (Ids{6, 9, 2}));
+  for (int64_t step = 0; step < kNew; ++step) {
+    Ids next;
+    for (const Ids& row : rows) next.push_back(row[row.size() - kNew + step]);
+    const Tensor logits =
+        model_->head(model_->extend(at::tensor(next, at::kLong).unsqueeze(1), state));
+    std::vector<Tensor> alone;
+    for (const Ids& row : rows) {
+      const auto size = static_cast<int64_t>(row.size());
+      alone.push_back(whole_logits(*model_, row).narrow(0, size - kNew + step, 1));
+    }
+    EXPECT_LE(max_difference(logits, at::stack(alone)), kClose) << step;
+  }
+  EXPECT_EQ(state.lengths, (Ids{10, 13, 6}));
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Decoding,
+                         testing::Values(DecodingCase{"mixed", mixed},
+                                         DecodingCase{"mixed_with_room", mixed, 100},
+                                         DecodingCase{"by_periods", by_periods},
+                                         DecodingCase{"window_of_one", window_of_one},
+                                         DecodingCase{"window_of_five", window_of_five, 40},
+                                         DecodingCase{"room_below_the_window", long_window},
+                                         DecodingCase{"dynamic", dynamic},
+                                         DecodingCase{"dynamic_hybrid", dynamic_hybrid, 16}),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+TEST(DecodingCases, HaveEveryKindOfLayer) {
+  const auto count = [](const ModelConfig& config, auto matches) {
+    int64_t n = 0;
+    for (const LayerConfig& layer : config.layers) n += matches(layer) ? 1 : 0;
+    return n;
+  };
+  const auto window = [](const LayerConfig& layer) {
+    const auto* attention = std::get_if<AttentionConfig>(&layer.mixer);
+    return attention == nullptr ? -1 : attention->sliding_window;
+  };
+  const ModelConfig config = built(mixed());
+  EXPECT_EQ(count(config, [&](const LayerConfig& l) { return window(l) == 0; }), 2);
+  EXPECT_EQ(count(config, [&](const LayerConfig& l) { return window(l) == 3; }), 2);
+  const auto holds = [](auto part) {
+    return [](const LayerConfig& l) { return std::holds_alternative<decltype(part)>(l.mixer); };
+  };
+  EXPECT_EQ(count(config, holds(MambaConfig{})), 2);
+  EXPECT_EQ(count(config, holds(Mamba2Config{})), 2);
+  const auto follows = [](auto part) {
+    return
+        [](const LayerConfig& l) { return std::holds_alternative<decltype(part)>(l.feed_forward); };
+  };
+  EXPECT_EQ(count(config, follows(MlpConfig{})), 3);
+  EXPECT_EQ(count(config, follows(MoeConfig{})), 3);
+  EXPECT_EQ(count(config, follows(std::monostate{})), 2);
+  EXPECT_EQ(count(built(by_periods()), [&](const LayerConfig& l) { return window(l) == 4; }), 3);
+}
+
+}  // namespace
+}  // namespace weft
