@@ -63,10 +63,11 @@ absl::StatusOr<TokenShards> open_shards(const std::string& path, const LoadedMod
     if (!tokenizer.ok()) return in_context(tokenizer.status(), path);
     return open_source(path, *tokenizer, vocab_size, cache_folder() / "tokens", {});
   }
-  const std::optional<int64_t> end = end_id.has_value() ? end_id : loaded.end_id;
+  std::optional<int64_t> end = end_id;
+  if (!end.has_value() && !loaded.end_ids.empty()) end = loaded.end_ids.front();
   if (!end.has_value() || *end >= vocab_size) {
     return bad_input(path, ": --end-id must be the id, below ", vocab_size,
-                     ", that ends a document: config.json has no eos_token_id");
+                     ", that ends a document: the model's configuration has no eos_token_id");
   }
   return TokenShards::open(path, vocab_size, static_cast<int32_t>(*end));
 }
@@ -197,7 +198,7 @@ void add_eval(CLI::App& app, Context& context) {
   command->add_option(
       "--end-id", arguments->end_id,
       "id that ends documents of a .bin/.idx pair, for a model whose tokenizer weft "
-      "does not read; default: eos_token_id of config.json");
+      "does not read; default: the first eos_token_id of generation_config.json or config.json");
   command->footer(
       "example: weft eval runs/quickstart corpus/shakespeare/valid\n"
       "example: weft eval runs/quickstart task.jsonl    with lines such as\n"
