@@ -63,7 +63,8 @@ absl::StatusOr<TokenShards> open_shards(const std::string& path, const LoadedMod
     if (!tokenizer.ok()) return in_context(tokenizer.status(), path);
     return open_source(path, *tokenizer, vocab_size, cache_folder() / "tokens", {});
   }
-  const std::optional<int64_t> end = end_id.has_value() ? end_id : loaded.end_id;
+  std::optional<int64_t> end = end_id;
+  if (!end.has_value() && !loaded.end_ids.empty()) end = loaded.end_ids.front();
   if (!end.has_value()) {
     return bad_input(path,
                      ": needs --end-id, the token that ends a document: the model's "
@@ -210,7 +211,7 @@ void add_eval(CLI::App& app, Context& context) {
   command
       ->add_option("--end-id", arguments->end_id,
                    "token that stands before and after each document of a .bin/.idx pair, for a "
-                   "model whose tokenizer weft does not read; default: its eos_token_id")
+                   "model whose tokenizer weft does not read; default: its first eos_token_id")
       ->option_text("ID")
       ->check(CLI::NonNegativeNumber);
   command->footer(

@@ -11,6 +11,7 @@
 
 #include "cli/commands.h"
 #include "cli/model_options.h"
+#include "trainer/generation_window.h"
 #include "trainer/load_model.h"
 #include "trainer/prompts.h"
 #include "trainer/stop_strings.h"
@@ -26,7 +27,7 @@ struct GenerateArguments {
   int64_t batch = 8;
   uint64_t seed = 1;
   bool past_end = false;
-  std::optional<int64_t> end_id;
+  std::vector<int64_t> end_ids;
   std::vector<std::string> stop;
   SamplingConfig sampling{.temperature = 0.8};
 };
@@ -44,14 +45,22 @@ absl::StatusOr<std::vector<Prompt>> prompts_of(const GenerateArguments& argument
   return std::vector<Prompt>{std::move(prompt)};
 }
 
-int64_t end_token(const GenerateArguments& arguments, const LoadedModel& model) {
-  if (arguments.past_end) return -1;
-  if (arguments.end_id.has_value()) return *arguments.end_id;
-  if (model.tokenizer.has_value()) return model.tokenizer->end_of_document();
-  return model.end_id.value_or(-1);
+absl::StatusOr<std::vector<int64_t>> end_tokens(const GenerateArguments& arguments,
+                                                const LoadedModel& model) {
+  const int64_t vocab_size = model.model->config().vocab_size;
+  for (const int64_t id : arguments.end_ids) {
+    if (id >= 0 && id < vocab_size) continue;
+    return bad_input("--end-id: is ", id, ", must be a token id from 0 to ", vocab_size - 1);
+  }
+  if (arguments.past_end) return std::vector<int64_t>();
+  if (!arguments.end_ids.empty()) return arguments.end_ids;
+  if (model.tokenizer.has_value()) {
+    return std::vector<int64_t>{model.tokenizer->end_of_document()};
+  }
+  return model.end_ids;
 }
 
-// Prints tokens as they come (one prompt), or a line of JSON a prompt once all are done.
+// Prints tokens as they come (one prompt), or a line of JSON a prompt as the answers come.
 class Output {
  public:
   Output(const LoadedModel& model, const std::vector<Prompt>& prompts,
@@ -72,13 +81,10 @@ class Output {
     return !stops_[index].stopped() && std::ferror(stdout) == 0;
   }
 
-  void finish(const std::vector<std::vector<int64_t>>& answers) {
-    for (size_t i = 0; i < prompts_.size(); ++i) {
-      const std::string rest = stops_[i].finish();
-      texts_[i] += rest;
-      print(streams_ ? rest + "\n"
-                     : answer_line(model_, prompts_[i], answers[i], texts_[i]) + "\n");
-    }
+  void finish(size_t index, const std::vector<int64_t>& answer) {
+    const std::string rest = stops_[index].finish();
+    texts_[index] += rest;
+    print((streams_ ? rest : answer_line(model_, prompts_[index], answer, texts_[index])) + "\n");
   }
 
  private:
@@ -98,24 +104,23 @@ absl::StatusOr<int> run(const GenerateArguments& arguments) {
   if (!arguments.stop.empty() && !loaded.tokenizer.has_value()) {
     return loaded.need_tokenizer().status();
   }
-  const int64_t rows = loaded.model->config().learned_positions;
-  const int64_t window = arguments.window.value_or(loaded.sequence_length);
-  if (rows > 0 && window > rows) {
-    return bad_input("--window: is ", window, ", the model has positions for ", rows);
-  }
+  WEFT_ASSIGN_OR_RETURN(std::vector<int64_t> ends, end_tokens(arguments, loaded));
+  const std::optional<int64_t> window = generation_window(loaded, arguments.window);
+  WEFT_RETURN_IF_ERROR(check_window(loaded, window, prompts, log));
   std::vector<std::vector<int64_t>> tokens;
   for (const Prompt& prompt : prompts) tokens.push_back(prompt.tokens);
   Output output(loaded, prompts, arguments);
-  output.finish(generate(
-      *loaded.model, tokens,
-      {.sampling = arguments.sampling,
-       .seed = arguments.seed,
-       .max_tokens = arguments.max_tokens,
-       .window = window,
-       .end_token = end_token(arguments, loaded),
-       .batch = arguments.batch,
-       .device = loaded.runtime.types.device,
-       .on_token = [&](size_t index, int64_t token) { return output.add(index, token); }}));
+  generate(*loaded.model, tokens,
+           {.sampling = arguments.sampling,
+            .seed = arguments.seed,
+            .max_tokens = arguments.max_tokens,
+            .window = window,
+            .end_tokens = std::move(ends),
+            .batch = arguments.batch,
+            .device = loaded.runtime.types.device,
+            .on_token = [&](size_t index, int64_t token) { return output.add(index, token); },
+            .on_answer = [&](size_t index, const auto& answer) { output.finish(index, answer); },
+            .log = &log});
   return 0;
 }
 
@@ -166,20 +171,24 @@ void add_generate(CLI::App& app, Context& context) {
       ->excludes(ids);
   ids->excludes(prompt);
   command->add_option("--max-tokens", arguments->max_tokens, "how many tokens at most; default 256")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30));
   add_sampling_options(*command, arguments->sampling);
   command->add_option("--stop", arguments->stop, "end before this text; repeatable")
       ->take_all()
       ->expected(1);
-  command->add_option("--end-id", arguments->end_id,
-                      "end at this token; default: the tokenizer's end of a document, or "
-                      "config.json's eos_token_id");
+  command
+      ->add_option("--end-id", arguments->end_ids,
+                   "end at this token; repeatable; default: the tokenizer's end of a document, or "
+                   "every eos_token_id of generation_config.json (else of config.json)")
+      ->take_all()
+      ->expected(1);
   command->add_flag("--past-end", arguments->past_end, "go on after the end of a document");
   command
       ->add_option(
           "--window", arguments->window,
-          "tokens that the model sees at most; default: what it was trained on or made for. Past "
-          "them it starts anew from the last half")
+          "tokens that the model sees at most, of a longer prompt the last; default: what it was "
+          "trained on or made for, any number without attention. Past them it starts anew from the "
+          "last half")
       ->option_text("TOKENS")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
   command->add_option("--batch", arguments->batch, "prompts at once; default 8")

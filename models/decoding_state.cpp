@@ -1,10 +1,8 @@
 #include "models/decoding_state.h"
 
 #include <algorithm>
+#include <array>
 
-#include <ATen/ops/cat.h>
-#include <ATen/ops/index_select.h>
-#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include "base/check.h"
@@ -34,23 +32,11 @@ struct Maker {
   }
 };
 
-// f(tensors) for the tensors of one layer in every state: f makes the layer's new tensor out of
-// them.
-template <class F>
-LayerState combine(const std::vector<const LayerState*>& layers, const F& f) {
-  std::vector<Tensor> first, second;
-  const bool attention = std::holds_alternative<AttentionState>(*layers[0]);
-  for (const LayerState* layer : layers) {
-    if (attention) {
-      first.push_back(std::get<AttentionState>(*layer).k);
-      second.push_back(std::get<AttentionState>(*layer).v);
-    } else {
-      first.push_back(std::get<ScanState>(*layer).window);
-      second.push_back(std::get<ScanState>(*layer).h);
-    }
-  }
-  if (attention) return AttentionState{f(first), f(second)};
-  return ScanState{f(first), f(second)};
+// Of one layer; rows are their first dimension.
+std::array<Tensor*, 2> tensors(LayerState& layer) {
+  if (auto* attention = std::get_if<AttentionState>(&layer)) return {&attention->k, &attention->v};
+  auto& scan = std::get<ScanState>(layer);
+  return {&scan.window, &scan.h};
 }
 
 }  // namespace
@@ -70,34 +56,35 @@ DecodingState new_decoding_state(const ModelConfig& config, int64_t rows, int64_
   return state;
 }
 
-DecodingState join_rows(const std::vector<DecodingState>& states) {
-  WEFT_CHECK(!states.empty(), "no state to join");
-  DecodingState joined;
-  joined.capacity = states[0].capacity;
-  for (const DecodingState& state : states) {
-    WEFT_CHECK(state.capacity == joined.capacity, "states of different capacity");
-    joined.lengths.insert(joined.lengths.end(), state.lengths.begin(), state.lengths.end());
+DecodingState narrow_rows(const DecodingState& state, int64_t first, int64_t count) {
+  WEFT_CHECK(0 <= first && 0 <= count && first + count <= state.rows(), "rows ", first, " to ",
+             first + count, " of ", state.rows());
+  DecodingState part = state;
+  for (LayerState& layer : part.layers) {
+    for (Tensor* tensor : tensors(layer)) *tensor = tensor->narrow(0, first, count);
   }
-  for (size_t i = 0; i < states[0].layers.size(); ++i) {
-    std::vector<const LayerState*> layers;
-    for (const DecodingState& state : states) layers.push_back(&state.layers[i]);
-    joined.layers.push_back(
-        combine(layers, [](const std::vector<Tensor>& parts) { return at::cat(parts); }));
-  }
-  return joined;
+  part.lengths.assign(state.lengths.begin() + first, state.lengths.begin() + first + count);
+  return part;
 }
 
-DecodingState select_rows(const DecodingState& state, const std::vector<int64_t>& rows) {
-  DecodingState selected;
-  selected.capacity = state.capacity;
-  for (const int64_t row : rows) selected.lengths.push_back(state.lengths[row]);
-  const Tensor index = at::tensor(rows, at::kLong);
-  for (const LayerState& layer : state.layers) {
-    selected.layers.push_back(combine({&layer}, [&](const std::vector<Tensor>& parts) {
-      return parts[0].index_select(0, index.to(parts[0].device()));
-    }));
+void put_rows(DecodingState part, int64_t first, DecodingState& state) {
+  WEFT_CHECK(part.capacity == state.capacity && part.layers.size() == state.layers.size(),
+             "states of different models or capacities");
+  DecodingState place = narrow_rows(state, first, part.rows());
+  for (size_t i = 0; i < part.layers.size(); ++i) {
+    const std::array<Tensor*, 2> to = tensors(place.layers[i]), from = tensors(part.layers[i]);
+    for (size_t j = 0; j < to.size(); ++j) {
+      if (!to[j]->is_set_to(*from[j])) to[j]->copy_(*from[j]);
+    }
   }
-  return selected;
+  std::copy(part.lengths.begin(), part.lengths.end(), state.lengths.begin() + first);
+}
+
+void clear(DecodingState& state) {
+  for (LayerState& layer : state.layers) {
+    for (Tensor* tensor : tensors(layer)) tensor->zero_();
+  }
+  std::fill(state.lengths.begin(), state.lengths.end(), 0);
 }
 
 StateBytes state_bytes(const ModelConfig& config, int64_t length, int width) {

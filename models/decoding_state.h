@@ -44,10 +44,15 @@ struct DecodingState {
 DecodingState new_decoding_state(const ModelConfig& config, int64_t rows, int64_t capacity,
                                  at::ScalarType compute, at::Device device);
 
-// The rows of several states, one after the other. REQUIRES: states of one model and one capacity.
-DecodingState join_rows(const std::vector<DecodingState>& states);
-// Some rows of a state, in the order of `rows`.
-DecodingState select_rows(const DecodingState& state, const std::vector<int64_t>& rows);
+// Rows first .. first + count - 1 as a state that shares their memory: a model that extends it may
+// write there, or give it new tensors (put_rows copies those back).
+DecodingState narrow_rows(const DecodingState& state, int64_t first, int64_t count);
+// Makes the rows of `part` those of `state` from row `first` on. What narrow_rows gave for these
+// rows and what was written there is in place already and is not copied. REQUIRES: states of one
+// model and one capacity; `part` shares no memory with other rows that are written to.
+void put_rows(DecodingState part, int64_t first, DecodingState& state);
+// Zeros again, in the same memory: no row has seen a token.
+void clear(DecodingState& state);
 
 // Bytes of the state of one row with `length` tokens, keys, values and windows taking `width` bytes
 // a value, scan states at least 4.

@@ -2,56 +2,140 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
-#include <set>
+#include <limits>
 #include <vector>
 
 #include "base/check.h"
 
 namespace weft {
+namespace {
 
-int64_t sample_token(const Tensor& logits, const SamplingConfig& config, double u) {
-  WEFT_CHECK(logits.dim() == 1 && logits.numel() > 0, "logits must be [V]");
-  const Tensor wide = logits.to(at::kDouble).contiguous();
-  const double* values = wide.const_data_ptr<double>();
-  if (config.temperature == 0) return std::max_element(values, values + wide.numel()) - values;
-  std::vector<int64_t> order(wide.numel());
-  std::iota(order.begin(), order.end(), int64_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int64_t a, int64_t b) { return values[a] > values[b]; });
-  if (config.top_k > 0 && config.top_k < static_cast<int64_t>(order.size())) {
-    order.resize(config.top_k);
+struct Candidate {
+  double logit;
+  int64_t id;
+};
+
+bool comes_before(const Candidate& a, const Candidate& b) {
+  return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+}
+
+// Candidates by falling logit, ties by rising id, sorted no further than they are asked for: few of
+// a large vocabulary share nearly all of the probability.
+class Ranking {
+ public:
+  explicit Ranking(std::vector<Candidate> candidates) : candidates_(std::move(candidates)) {}
+
+  const Candidate& operator[](size_t rank) {
+    while (rank >= sorted_) sort_more();
+    return candidates_[rank];
   }
-  std::vector<double> mass(order.size());
-  for (size_t i = 0; i < order.size(); ++i) {
-    mass[i] = std::exp((values[order[i]] - values[order[0]]) / config.temperature);
+
+ private:
+  void sort_more() {
+    const size_t end = std::min(candidates_.size(), std::max<size_t>(64, 8 * sorted_));
+    const auto at = [&](size_t i) { return candidates_.begin() + static_cast<int64_t>(i); };
+    if (end < candidates_.size()) {
+      std::nth_element(at(sorted_), at(end), candidates_.end(), comes_before);
+    }
+    std::sort(at(sorted_), at(end), comes_before);
+    sorted_ = end;
   }
-  const double all = std::accumulate(mass.begin(), mass.end(), 0.0);
-  double kept = 0;
-  size_t count = 0;
-  while (count < mass.size() && kept < config.top_p * all) kept += mass[count++];
-  count = std::max<size_t>(count, 1);
-  kept = std::max(kept, mass[0]);
-  while (count > 1 && mass[count - 1] < config.min_p * mass[0]) kept -= mass[--count];
+
+  std::vector<Candidate> candidates_;
+  size_t sorted_ = 0;
+};
+
+template <class Value>
+std::vector<Candidate> candidates_of(std::span<const Value> logits) {
+  std::vector<Candidate> candidates(logits.size());
+  for (size_t i = 0; i < logits.size(); ++i) {
+    // Only with numbers is there an order.
+    const double logit = std::isnan(logits[i]) ? -std::numeric_limits<double>::infinity()
+                                               : static_cast<double>(logits[i]);
+    candidates[i] = {logit, static_cast<int64_t>(i)};
+  }
+  return candidates;
+}
+
+// Probabilities are in units of that of the most likely token.
+int64_t draw(std::vector<Candidate> candidates, const SamplingConfig& config, double u) {
+  const double best = std::min_element(candidates.begin(), candidates.end(), comes_before)->logit;
+  const auto mass = [&](const Candidate& candidate) {
+    return std::exp((candidate.logit - best) / config.temperature);
+  };
+  size_t count = candidates.size();
+  double all = 0;
+  const bool cut = config.top_k > 0 && config.top_k < static_cast<int64_t>(count);
+  if (!cut) {
+    for (const Candidate& candidate : candidates) all += mass(candidate);
+  }
+  Ranking ranking(std::move(candidates));
+  if (cut) {
+    count = static_cast<size_t>(config.top_k);
+    for (size_t i = 0; i < count; ++i) all += mass(ranking[i]);
+  }
+  double kept = all;
+  if (config.top_p < 1 || config.min_p > 0) {
+    const size_t most = count;
+    kept = mass(ranking[0]);
+    for (count = 1; count < most && kept < config.top_p * all; ++count) {
+      const double next = mass(ranking[count]);
+      if (next < config.min_p) break;
+      kept += next;
+    }
+  }
   double sum = 0;
   for (size_t i = 0; i < count; ++i) {
-    sum += mass[i];
-    if (u * kept < sum) return order[i];
+    sum += mass(ranking[i]);
+    if (u * kept < sum) return ranking[i].id;
   }
-  return order[count - 1];
+  return ranking[count - 1].id;
+}
+
+template <class Value>
+int64_t sample(std::span<const Value> logits, const SamplingConfig& config, double u) {
+  if (config.temperature == 0) {
+    return std::max_element(logits.begin(), logits.end()) - logits.begin();
+  }
+  return draw(candidates_of(logits), config, u);
+}
+
+template <class Value>
+void penalize(std::span<Value> logits, std::span<const int64_t> tokens, Value penalty) {
+  std::vector<bool> seen(logits.size());
+  for (const int64_t token : tokens) {
+    WEFT_CHECK(0 <= token && token < static_cast<int64_t>(logits.size()), "token ", token, " of ",
+               logits.size());
+    if (seen[token]) continue;
+    seen[token] = true;
+    Value& logit = logits[token];
+    logit = logit > 0 ? logit / penalty : logit * penalty;
+  }
+}
+
+}  // namespace
+
+int64_t sample_token(const Tensor& logits, const SamplingConfig& config, double u) {
+  WEFT_CHECK(logits.dim() == 1 && logits.numel() > 0 && logits.is_cpu(),
+             "logits must be [V] on the CPU");
+  const Tensor dense = logits.contiguous();
+  const auto size = static_cast<size_t>(dense.numel());
+  if (dense.scalar_type() == at::kFloat) {
+    return sample<float>({dense.const_data_ptr<float>(), size}, config, u);
+  }
+  WEFT_CHECK(dense.scalar_type() == at::kDouble, "logits must be fp32 or fp64");
+  return sample<double>({dense.const_data_ptr<double>(), size}, config, u);
 }
 
 void penalize_repetition(Tensor logits, std::span<const int64_t> tokens, double penalty) {
   if (penalty == 1.0) return;
-  const std::set<int64_t> seen(tokens.begin(), tokens.end());
-  for (const int64_t token : seen) {
-    WEFT_CHECK(0 <= token && token < logits.size(0), "token ", token, " of ", logits.size(0));
-    const Tensor logit = logits[token];
-    if (logit.item<double>() > 0) {
-      logit.div_(penalty);
-    } else {
-      logit.mul_(penalty);
-    }
+  WEFT_CHECK(logits.dim() == 1 && logits.is_contiguous() && logits.is_cpu(),
+             "logits must be [V], contiguous, on the CPU");
+  const auto size = static_cast<size_t>(logits.numel());
+  if (logits.scalar_type() == at::kFloat) {
+    penalize<float>({logits.data_ptr<float>(), size}, tokens, static_cast<float>(penalty));
+  } else {
+    penalize<double>({logits.data_ptr<double>(), size}, tokens, penalty);
   }
 }
 

@@ -1,7 +1,6 @@
 #include "trainer/generate.h"
 
 #include <algorithm>
-#include <deque>
 #include <string>
 
 #include <ATen/core/grad_mode.h>
@@ -13,125 +12,171 @@
 namespace weft {
 namespace {
 
-// One prompt and what has been made of it.
+using Tokens = std::vector<int64_t>;
+
+// A prompt and what has been made of it.
 struct Sequence {
   size_t index;
-  std::vector<int64_t> tokens;  // the prompt, then the answer
-  size_t prompt_size;
+  Tokens tokens;  // the prompt, then the answer
+  int64_t answered;
   RandomStream stream;
-
-  int64_t answered() const { return static_cast<int64_t>(tokens.size() - prompt_size); }
 };
 
+// Each sequence has a row of one state. A row is prefilled alone, all rows then take a token at a
+// time together, and one whose sequence has ended is given to the next prompt.
 class Generator {
  public:
-  Generator(const CausalLM& model, const GenerationOptions& options)
-      : model_(model), options_(options), head_(model.decoding_head()) {}
+  Generator(const CausalLM& model, const std::vector<Tokens>& prompts,
+            const GenerationOptions& options)
+      : model_(model),
+        prompts_(prompts),
+        options_(options),
+        head_(model.decoding_head()),
+        answers_(prompts.size()),
+        done_(prompts.size()) {
+    size_t longest = 0;
+    for (const Tokens& prompt : prompts) longest = std::max(longest, prompt.size());
+    capacity_ = static_cast<int64_t>(longest) + options.max_tokens;
+    if (options.window.has_value()) capacity_ = std::min(capacity_, *options.window);
+    const int64_t positions = model.config().learned_positions;
+    WEFT_CHECK(positions == 0 || capacity_ <= positions, capacity_, " tokens for ", positions,
+               " positions");
+  }
 
-  // Generates for all sequences at once until each has ended; they come back in `done`.
-  void run(std::vector<Sequence> active, std::vector<std::vector<int64_t>>& answers) {
-    int64_t longest = 0;
-    for (const Sequence& sequence : active) {
-      longest = std::max(longest, static_cast<int64_t>(sequence.tokens.size()));
+  std::vector<Tokens> run() {
+    const size_t rows = std::min(static_cast<size_t>(options_.batch), prompts_.size());
+    state_ = model_.new_state(static_cast<int64_t>(rows), capacity_);
+    while (active_.size() < rows && next_ < prompts_.size()) {
+      const size_t row = active_.size();
+      active_.push_back(next_sequence());
+      if (!settle(row, read_prompt(row))) active_.pop_back();
     }
-    capacity_ = std::min(options_.window, longest + options_.max_tokens);
-    std::vector<Tensor> logits;  // of the next token, a row each
-    std::vector<DecodingState> states;
-    for (const Sequence& sequence : active) states.push_back(prefill(sequence.tokens, logits));
-    DecodingState state = join_rows(states);
-    states.clear();
-    while (true) {
-      std::vector<int64_t> going;  // rows that get another token
-      for (size_t row = 0; row < active.size(); ++row) {
-        if (draw(active[row], logits[row])) going.push_back(static_cast<int64_t>(row));
+    state_ = narrow_rows(state_, 0, static_cast<int64_t>(active_.size()));
+    while (!active_.empty()) {
+      const Tensor logits = step();
+      for (size_t row = active_.size(); row-- > 0;) {
+        if (!settle(row, logits[static_cast<int64_t>(row)])) remove(row);
       }
-      retire(active, going, answers);
-      if (going.empty()) return;
-      if (going.size() < state.lengths.size()) state = select_rows(state, going);
-      step(active, state, logits);
     }
+    return std::move(answers_);
   }
 
  private:
-  Tensor to_tokens(const std::vector<int64_t>& ids) const {
-    return at::tensor(ids, at::kLong).to(options_.device);
+  Sequence next_sequence() {
+    const size_t index = next_++;
+    WEFT_CHECK(!prompts_[index].empty(), "a prompt needs at least one token");
+    // The first stream has no number: a single prompt's text is what it has always been.
+    const std::string name = index == 0 ? "" : std::to_string(index);
+    return {index, prompts_[index], 0, RandomStream(options_.seed, "generate", name)};
   }
 
-  // hidden [rows, T, d] -> a row of logits [V] on the CPU for the last token of each.
-  void read_logits(const Tensor& hidden, std::vector<Tensor>& logits) const {
-    const Tensor all = model_.next_logits(hidden.select(1, hidden.size(1) - 1), head_).cpu();
-    for (const Tensor& row : all.unbind()) logits.push_back(row);
-  }
-
-  // The state after the last tokens of a sequence that the window has room for.
-  DecodingState prefill(const std::vector<int64_t>& tokens, std::vector<Tensor>& logits) const {
-    const auto size = static_cast<int64_t>(tokens.size());
-    const int64_t kept = size <= options_.window ? size : std::max<int64_t>(1, options_.window / 2);
-    const std::vector<int64_t> last(tokens.end() - kept, tokens.end());
-    DecodingState state = model_.new_state(1, capacity_);
-    read_logits(model_.extend(to_tokens(last).unsqueeze(0), state), logits);
-    return state;
+  // Draws from a row's logits [V] and goes on alone until the row waits for the next step: from the
+  // last half of a full window, or with the next prompt. False if no prompt is left for the row.
+  bool settle(size_t row, Tensor logits) {
+    while (true) {
+      if (draw(active_[row], logits)) {
+        if (state_.lengths[row] < capacity_) return true;
+        logits = restart(row);
+      } else {
+        finish(active_[row]);
+        if (next_ == prompts_.size()) return false;
+        active_[row] = next_sequence();
+        logits = read_prompt(row);
+      }
+    }
   }
 
   // Draws the next token; whether the sequence wants another one after it.
   bool draw(Sequence& sequence, const Tensor& logits) const {
-    if (sequence.answered() >= options_.max_tokens) return false;
     penalize_repetition(logits, sequence.tokens, options_.sampling.repetition_penalty);
-    const double u = sequence.stream.uniform(static_cast<uint64_t>(sequence.answered()));
+    const double u = sequence.stream.uniform(static_cast<uint64_t>(sequence.answered));
     const int64_t token = sample_token(logits, options_.sampling, u);
-    if (token == options_.end_token) return false;
+    const Tokens& ends = options_.end_tokens;
+    if (std::find(ends.begin(), ends.end(), token) != ends.end()) return false;
     sequence.tokens.push_back(token);
+    ++sequence.answered;
     if (options_.on_token && !options_.on_token(sequence.index, token)) return false;
-    return sequence.answered() < options_.max_tokens;
+    return sequence.answered < options_.max_tokens;
   }
 
-  static void retire(std::vector<Sequence>& active, const std::vector<int64_t>& going,
-                     std::vector<std::vector<int64_t>>& answers) {
-    std::vector<Sequence> rest;
-    size_t next = 0;
-    for (size_t row = 0; row < active.size(); ++row) {
-      Sequence& sequence = active[row];
-      if (next < going.size() && going[next] == static_cast<int64_t>(row)) {
-        rest.push_back(std::move(sequence));
-        ++next;
-      } else {
-        const auto begin = sequence.tokens.begin() + static_cast<int64_t>(sequence.prompt_size);
-        answers[sequence.index].assign(begin, sequence.tokens.end());
-      }
-    }
-    active = std::move(rest);
+  Tensor read_prompt(size_t row) {
+    const auto size = static_cast<int64_t>(active_[row].tokens.size());
+    return prefill(row, std::min(size, capacity_));
   }
 
-  // Feeds every sequence its last token; those whose window is full start anew.
-  void step(const std::vector<Sequence>& active, DecodingState& state,
-            std::vector<Tensor>& logits) const {
-    logits.clear();
-    const bool full = std::any_of(state.lengths.begin(), state.lengths.end(),
-                                  [&](int64_t length) { return length >= capacity_; });
-    if (full) {
-      std::vector<DecodingState> states;
-      for (size_t row = 0; row < active.size(); ++row) {
-        if (state.lengths[row] >= capacity_) {
-          states.push_back(prefill(active[row].tokens, logits));
-        } else {
-          DecodingState one = select_rows(state, {static_cast<int64_t>(row)});
-          read_logits(model_.extend(to_tokens({active[row].tokens.back()}).reshape({1, 1}), one),
-                      logits);
-          states.push_back(std::move(one));
-        }
-      }
-      state = join_rows(states);
-      return;
+  Tensor restart(size_t row) {
+    const int64_t half = std::max<int64_t>(1, capacity_ / 2);
+    if (options_.log != nullptr && !warned_) {
+      options_.log->warning("window of ", capacity_, " tokens is full: what is before the last ",
+                            half, " is forgotten, and these are read again");
     }
-    std::vector<int64_t> last;
-    for (const Sequence& sequence : active) last.push_back(sequence.tokens.back());
-    read_logits(model_.extend(to_tokens(last).unsqueeze(1), state), logits);
+    warned_ = true;
+    return prefill(row, half);
+  }
+
+  // Makes a row's state that of the last `count` tokens of its sequence, and gives the logits [V]
+  // of the token after them.
+  Tensor prefill(size_t row, int64_t count) {
+    const Tokens& tokens = active_[row].tokens;
+    const Tokens last(tokens.end() - count, tokens.end());
+    const auto first = static_cast<int64_t>(row);
+    DecodingState state = narrow_rows(state_, first, 1);
+    clear(state);
+    const Tensor logits = next_logits(to_tokens(last).unsqueeze(0), state);
+    put_rows(std::move(state), first, state_);
+    return logits[0];
+  }
+
+  // Feeds every sequence its last token; logits [rows, V].
+  Tensor step() {
+    Tokens last;
+    for (const Sequence& sequence : active_) last.push_back(sequence.tokens.back());
+    return next_logits(to_tokens(last).unsqueeze(1), state_);
+  }
+
+  Tensor to_tokens(const Tokens& ids) const {
+    return at::tensor(ids, at::kLong).to(options_.device);
+  }
+
+  // tokens [rows, T] -> logits [rows, V] of what follows them, on the CPU.
+  Tensor next_logits(const Tensor& tokens, DecodingState& state) const {
+    const Tensor hidden = model_.extend(tokens, state);
+    return model_.next_logits(hidden.select(1, hidden.size(1) - 1), head_).cpu();
+  }
+
+  void finish(const Sequence& sequence) {
+    answers_[sequence.index].assign(sequence.tokens.end() - sequence.answered,
+                                    sequence.tokens.end());
+    done_[sequence.index] = true;
+    for (; shown_ < done_.size() && done_[shown_]; ++shown_) {
+      if (options_.on_answer) options_.on_answer(shown_, answers_[shown_]);
+    }
+  }
+
+  // The last row takes the place of one that has ended.
+  void remove(size_t row) {
+    const size_t last = active_.size() - 1;
+    if (row != last) {
+      put_rows(narrow_rows(state_, static_cast<int64_t>(last), 1), static_cast<int64_t>(row),
+               state_);
+      active_[row] = std::move(active_[last]);
+    }
+    active_.pop_back();
+    state_ = narrow_rows(state_, 0, static_cast<int64_t>(last));
   }
 
   const CausalLM& model_;
+  const std::vector<Tokens>& prompts_;
   const GenerationOptions& options_;
   const Tensor head_;
-  int64_t capacity_ = 0;  // tokens that a state has room for: no more than can come
+  int64_t capacity_ = 0;          // tokens that a row has room for: no more than can come
+  DecodingState state_;           // of active_, a row each
+  std::vector<Sequence> active_;  // each with a last token that its row has not seen
+  size_t next_ = 0;               // the first prompt that has not begun
+  std::vector<Tokens> answers_;
+  std::vector<bool> done_;
+  size_t shown_ = 0;  // answers given to on_answer
+  bool warned_ = false;
 };
 
 }  // namespace
@@ -139,25 +184,12 @@ class Generator {
 std::vector<std::vector<int64_t>> generate(const CausalLM& model,
                                            const std::vector<std::vector<int64_t>>& prompts,
                                            const GenerationOptions& options) {
-  WEFT_CHECK(options.batch >= 1 && options.window >= 1, "a batch of ", options.batch,
-             ", a window of ", options.window);
+  WEFT_CHECK(options.batch >= 1 && options.window.value_or(1) >= 1, "a batch of ", options.batch,
+             ", a window of ", options.window.value_or(1));
   const at::NoGradGuard no_grad;
-  std::vector<std::vector<int64_t>> answers(prompts.size());
-  if (options.max_tokens == 0) return answers;
-  const auto batch = static_cast<size_t>(options.batch);
-  Generator generator(model, options);
-  for (size_t begin = 0; begin < prompts.size(); begin += batch) {
-    std::vector<Sequence> active;
-    for (size_t i = begin; i < std::min(begin + batch, prompts.size()); ++i) {
-      WEFT_CHECK(!prompts[i].empty(), "a prompt needs at least one token");
-      // The first stream has no number: a single prompt's text is what it has always been.
-      const std::string name = i == 0 ? "" : std::to_string(i);
-      active.push_back(
-          {i, prompts[i], prompts[i].size(), RandomStream(options.seed, "generate", name)});
-    }
-    generator.run(std::move(active), answers);
-  }
-  return answers;
+  if (options.max_tokens > 0) return Generator(model, prompts, options).run();
+  for (size_t i = 0; options.on_answer && i < prompts.size(); ++i) options.on_answer(i, {});
+  return std::vector<std::vector<int64_t>>(prompts.size());
 }
 
 }  // namespace weft

@@ -2,8 +2,10 @@
 // Tokens that follow prompts, one at a time, with the state of all tokens before kept.
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
+#include "base/log.h"
 #include "models/causal_lm.h"
 #include "models/sampling.h"
 
@@ -13,19 +15,26 @@ struct GenerationOptions {
   SamplingConfig sampling = {};
   uint64_t seed = 1;
   int64_t max_tokens = 256;
-  // The model sees at most this many tokens. Where there are more, it starts anew from the last
-  // half of them: a state cannot forget its first tokens.
-  int64_t window = 1024;
-  int64_t end_token = -1;  // a prompt's generation ends when it is drawn; -1: never
-  int64_t batch = 8;       // prompts at once
+  // The model sees at most this many tokens; none: any number. Of a longer prompt it reads the last
+  // ones. When the window is full it reads the last half of it again: a state cannot forget its
+  // first tokens.
+  std::optional<int64_t> window = {};
+  std::vector<int64_t> end_tokens = {};  // a prompt's generation ends when one of them is drawn
+  int64_t batch = 8;                     // prompts at once
   at::Device device = at::kCPU;
   // Called with each new token of prompt `index`; returning false ends that prompt's generation.
   std::function<bool(size_t index, int64_t token)> on_token = {};
+  // Called with each prompt's answer, in the order of the prompts, as soon as it and all before it
+  // are there.
+  std::function<void(size_t index, const std::vector<int64_t>& answer)> on_answer = {};
+  Log* log = nullptr;  // is warned, once a call, that a window was full
 };
 
-// The tokens that follow each prompt (each at least one token). Token i after prompt p is drawn
-// with the i-th number of (seed, "generate", p), so it depends neither on the other prompts nor on
-// `batch` (but for the last bits of matrix products with several rows).
+// The tokens that follow each prompt (each at least one token), without the end token. Token i
+// after prompt p is drawn with the i-th number of (seed, "generate", p), so it depends neither on
+// the other prompts nor on `batch` (but for the last bits of matrix products with several rows). A
+// prompt that has ended makes room for the next one.
+// REQUIRES: with learned positions, a window of at most that many tokens.
 std::vector<std::vector<int64_t>> generate(const CausalLM& model,
                                            const std::vector<std::vector<int64_t>>& prompts,
                                            const GenerationOptions& options);

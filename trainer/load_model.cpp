@@ -21,10 +21,36 @@ int64_t longest_sequence(const ModelSource& source) {
   return longest;
 }
 
-std::optional<int64_t> end_of(const Json& config) {
-  if (!config.is_object() || !config.contains("eos_token_id")) return std::nullopt;
-  const Json& end = config["eos_token_id"];
-  return as_count(end.is_array() && !end.empty() ? end[0] : end);
+constexpr JsonLimits kGenerationLimits = {.depth = 16, .values = 1 << 20};
+
+// eos_token_id of a config. An id below 0 is none: no model ever draws it.
+absl::StatusOr<std::vector<int64_t>> end_ids_in(const Json& config, const std::string& file) {
+  std::vector<int64_t> ids;
+  if (!config.is_object() || !config.contains("eos_token_id")) return ids;
+  const Json& value = config["eos_token_id"];
+  if (value.is_null()) return ids;
+  const Json list = value.is_array() ? value : Json::array({value});
+  for (const Json& id : list) {
+    if (!id.is_number_integer()) {
+      return bad_input(file, ": eos_token_id: is ", value.dump(),
+                       ", must be a token id or a list of them");
+    }
+    if (const std::optional<int64_t> token = as_count(id)) ids.push_back(*token);
+  }
+  return ids;
+}
+
+absl::StatusOr<std::vector<int64_t>> end_ids_of(const ModelSource& source) {
+  const std::string name = "generation_config.json";
+  WEFT_ASSIGN_OR_RETURN(const std::optional<std::string> text, source.companion(name));
+  if (text.has_value()) {
+    const std::string file = (source.folder() / name).string();
+    const absl::StatusOr<Json> config = parse_json(*text, kGenerationLimits);
+    if (!config.ok()) return in_context(config.status(), file);
+    WEFT_ASSIGN_OR_RETURN(std::vector<int64_t> ids, end_ids_in(*config, file));
+    if (!ids.empty()) return ids;
+  }
+  return end_ids_in(source.hf_config(), (source.folder() / "config.json").string());
 }
 
 }  // namespace
@@ -42,6 +68,7 @@ absl::StatusOr<LoadedModel> load_model(const std::string& path, DeviceKind devic
   if (source.recipe() != nullptr) recipe = *source.recipe();
   if (device != DeviceKind::kAuto) recipe.device = device;
   if (compute != ComputeKind::kAuto) recipe.precision.compute = compute;
+  WEFT_ASSIGN_OR_RETURN(std::vector<int64_t> end_ids, end_ids_of(source));
   for (const auto& [key, message] : missing_units(recipe)) {
     return bad_input(key, ": ", message,
                      " (--device and --compute replace what it was trained with)");
@@ -59,17 +86,17 @@ absl::StatusOr<LoadedModel> load_model(const std::string& path, DeviceKind devic
   auto model = std::make_unique<CausalLM>(config, *store);
   std::optional<Tokenizer> tokenizer;
   if (!recipe.stages.empty()) tokenizer.emplace(recipe.stages[0].data.tokenizer);
-  return LoadedModel{source.model(),
-                     runtime,
-                     source.step(),
-                     source.folder().string(),
-                     longest_sequence(source),
-                     tokenizer,
-                     source.tokenizer_file(),
-                     end_of(source.hf_config()),
-                     std::move(table),
-                     std::move(store),
-                     std::move(model)};
+  return LoadedModel{.recipe = source.model(),
+                     .runtime = runtime,
+                     .step = source.step(),
+                     .path = source.folder().string(),
+                     .sequence_length = longest_sequence(source),
+                     .tokenizer = tokenizer,
+                     .tokenizer_file = source.tokenizer_file(),
+                     .end_ids = std::move(end_ids),
+                     .table = std::move(table),
+                     .store = std::move(store),
+                     .model = std::move(model)};
 }
 
 }  // namespace weft

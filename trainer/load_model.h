@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/log.h"
 #include "base/status.h"
@@ -22,7 +23,9 @@ struct LoadedModel {
   // Empty for what came from Hugging Face: weft does not read `tokenizer_file`.
   std::optional<Tokenizer> tokenizer;
   std::string tokenizer_file;
-  std::optional<int64_t> end_id;  // eos_token_id of config.json (the first of several)
+  // Of a model from Hugging Face, the ids that end a text, in the order of the file:
+  // eos_token_id of generation_config.json, or where that has none, of config.json.
+  std::vector<int64_t> end_ids;
   std::unique_ptr<ParameterTable> table;
   std::unique_ptr<ParameterStore> store;
   std::unique_ptr<CausalLM> model;
@@ -32,7 +35,9 @@ struct LoadedModel {
 };
 
 // `path`: what ModelSource::open takes. `device` and `compute` replace those of a run's recipe
-// unless they are auto. Without gradients a parameter takes the memory of its compute value alone.
+// unless they are auto. Bad input: what ModelSource::open refuses; an eos_token_id that is neither
+// a token id nor a list of them. Without gradients a parameter takes the memory of its compute
+// value alone.
 absl::StatusOr<LoadedModel> load_model(const std::string& path, DeviceKind device,
                                        ComputeKind compute, Log& log,
                                        Gradients gradients = Gradients::kNone);

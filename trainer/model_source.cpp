@@ -83,14 +83,20 @@ absl::StatusOr<ModelSource> ModelSource::open_run(const fs::path& path, Log& log
 
 absl::StatusOr<std::map<std::string, std::string>> ModelSource::companions() const {
   std::map<std::string, std::string> files;
-  const auto* store = std::get_if<TensorStore>(&weights_);
   for (const std::string& name : hf_companion_files()) {
-    std::error_code error;
-    const fs::path path = folder_ / (store != nullptr ? stored_name(name) : name);
-    if (!fs::exists(path, error)) continue;
-    WEFT_ASSIGN_OR_RETURN(files[name], read_file(path, kMaxCompanionBytes));
+    WEFT_ASSIGN_OR_RETURN(std::optional<std::string> text, companion(name));
+    if (text.has_value()) files[name] = *std::move(text);
   }
   return files;
+}
+
+absl::StatusOr<std::optional<std::string>> ModelSource::companion(const std::string& name) const {
+  std::error_code error;
+  const bool stored = std::holds_alternative<TensorStore>(weights_);
+  const fs::path path = folder_ / (stored ? stored_name(name) : name);
+  if (!fs::exists(path, error)) return std::optional<std::string>();
+  WEFT_ASSIGN_OR_RETURN(std::string text, read_file(path, kMaxCompanionBytes));
+  return std::optional<std::string>(std::move(text));
 }
 
 std::string ModelSource::tokenizer_file() const {

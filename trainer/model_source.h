@@ -41,6 +41,8 @@ class ModelSource final {
   const std::vector<std::string>& training_warnings() const { return training_warnings_; }
   // The files that came with it, by name (hf_companion_files).
   absl::StatusOr<std::map<std::string, std::string>> companions() const;
+  // One of them; none where it did not come along.
+  absl::StatusOr<std::optional<std::string>> companion(const std::string& name) const;
   // The file that holds its tokenizer, if there is one beside the weights, else "tokenizer.json".
   std::string tokenizer_file() const;
 

@@ -114,12 +114,14 @@ Tensor in_pieces(const CausalLM& model, const Ids& ids, const std::vector<int64_
 
 // One state with a row for each prompt.
 DecodingState prefilled(const CausalLM& model, const std::vector<Ids>& prompts, int64_t capacity) {
-  std::vector<DecodingState> states;
-  for (const Ids& prompt : prompts) {
-    states.push_back(model.new_state(1, capacity));
-    model.extend(token_row(prompt), states.back());
+  DecodingState state = model.new_state(static_cast<int64_t>(prompts.size()), capacity);
+  for (size_t row = 0; row < prompts.size(); ++row) {
+    const auto first = static_cast<int64_t>(row);
+    DecodingState part = narrow_rows(state, first, 1);
+    model.extend(token_row(prompts[row]), part);
+    put_rows(std::move(part), first, state);
   }
-  return join_rows(states);
+  return state;
 }
 
 class Decoding : public testing::TestWithParam<DecodingCase> {

@@ -1,12 +1,16 @@
 #include "models/sampling.h"
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
+
+#include "base/random.h"
 
 namespace weft {
 namespace {
@@ -81,6 +85,72 @@ TEST(SampleToken, CutsComeOneAfterTheOther) {
   EXPECT_EQ(sample_token(logits(), {.top_k = 2, .top_p = 0.6}, 0.999), 3);
   EXPECT_EQ(sample_token(logits(), {.top_k = 2, .top_p = 0.57}, 0.999), 1);
   EXPECT_EQ(sample_token(logits(), {.top_p = 0.71, .min_p = 0.6}, 0.999), 3);
+}
+
+// Everything sorted first, in the words of the contract.
+int64_t sample_of_all_sorted(const std::vector<double>& values, const SamplingConfig& c, double u) {
+  std::vector<int64_t> order(values.size());
+  std::iota(order.begin(), order.end(), int64_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return values[a] > values[b]; });
+  if (c.top_k > 0) order.resize(std::min(order.size(), static_cast<size_t>(c.top_k)));
+  std::vector<double> mass;
+  for (const int64_t i : order) {
+    mass.push_back(std::exp((values[i] - values[order[0]]) / c.temperature));
+  }
+  const double all = std::accumulate(mass.begin(), mass.end(), 0.0);
+  double reached = mass[0];
+  size_t count = 1;
+  while (count < mass.size() && reached < c.top_p * all) reached += mass[count++];
+  while (count > 1 && mass[count - 1] < c.min_p) --count;
+  mass.resize(count);
+  const double kept = std::accumulate(mass.begin(), mass.end(), 0.0);
+  double sum = 0;
+  for (size_t i = 0; i < count; ++i) {
+    sum += mass[i];
+    if (u * kept < sum) return order[i];
+  }
+  return order[count - 1];
+}
+
+TEST(SampleToken, DrawsFromALargeVocabularyAsIfAllOfItWereSorted) {
+  const RandomStream stream(7, "sampling test", "");
+  const SamplingConfig configs[] = {{},
+                                    {.temperature = 3},
+                                    {.top_k = 1},
+                                    {.top_k = 70},
+                                    {.top_k = 5000},
+                                    {.top_p = 0.3},
+                                    {.top_p = 0.999},
+                                    {.min_p = 0.02},
+                                    {.temperature = 2, .top_k = 200, .top_p = 0.9, .min_p = 0.01}};
+  for (const size_t size : {1, 63, 64, 65, 600, 5000}) {
+    std::vector<double> values(size);
+    stream.fill_normal(0, values);
+    // Steps of 1/4, so that there are many ties; both types hold them exactly.
+    for (double& value : values) value = std::round(value * 8) / 4;
+    const Tensor wide = at::tensor(values, at::kDouble), narrow = wide.to(at::kFloat);
+    const int64_t best = std::max_element(values.begin(), values.end()) - values.begin();
+    EXPECT_EQ(sample_token(wide, {.temperature = 0}, 0.5), best) << size;
+    EXPECT_EQ(sample_token(narrow, {.temperature = 0}, 0.5), best) << size;
+    for (const SamplingConfig& config : configs) {
+      for (uint64_t i = 0; i < 20; ++i) {
+        const double u = stream.uniform(i);
+        const int64_t expected = sample_of_all_sorted(values, config, u);
+        EXPECT_EQ(sample_token(wide, config, u), expected) << size << ", " << u;
+        EXPECT_EQ(sample_token(narrow, config, u), expected) << size << ", " << u;
+      }
+    }
+  }
+}
+
+TEST(SampleToken, WhatIsNoNumberIsDrawnLast) {
+  const double nan = std::nan("");
+  const Tensor scores = at::tensor({nan, 1.0, nan, 2.0}, at::kFloat);
+  EXPECT_EQ(sample_token(scores, {}, 0.0), 3);
+  EXPECT_EQ(sample_token(scores, {}, 0.999), 1);
+  const int64_t any = sample_token(at::tensor({nan, nan}, at::kFloat), {}, 0.5);
+  EXPECT_TRUE(any == 0 || any == 1);
 }
 
 TEST(PenalizeRepetition, DividesPositiveLogitsAndMultipliesNegativeOnes) {

@@ -138,7 +138,7 @@ TEST_F(EvaluateTest, GenerationEndsAtTheEndTokenOrWhenToldTo) {
       *model_, {{256}}, {.sampling = {.temperature = 1.0}, .seed = 1, .max_tokens = 20})[0];
   const auto shortened = generate(
       *model_, {{256}},
-      {.sampling = {.temperature = 1.0}, .seed = 1, .max_tokens = 20, .end_token = all[5]})[0];
+      {.sampling = {.temperature = 1.0}, .seed = 1, .max_tokens = 20, .end_tokens = {all[5]}})[0];
   EXPECT_LE(shortened.size(), 5u);
   EXPECT_TRUE(std::equal(shortened.begin(), shortened.end(), all.begin()));
   const auto stopped = generate(*model_, {{256}},
@@ -146,7 +146,7 @@ TEST_F(EvaluateTest, GenerationEndsAtTheEndTokenOrWhenToldTo) {
                                  .seed = 1,
                                  .max_tokens = 20,
                                  .window = 1024,
-                                 .end_token = -1,
+                                 .end_tokens = {},
                                  .batch = 1,
                                  .device = at::kCPU,
                                  .on_token = [](size_t, int64_t) { return false; }})[0];
