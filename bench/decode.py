@@ -44,7 +44,7 @@ MODELS = {
     "Jamba": jamba(512, 12, 1408, 32000),
     "Llama, small": llama(256, 6, 688, 8192),
     "Mamba, small": mamba(256, 8, 8192),
-    "Jamba, small": jamba(256, 6, 512, 8192),
+    "Jamba, small": jamba(256, 6, 384, 4096),
 }
 
 

@@ -17,6 +17,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/check.h"
+#include "models/kernels/row_linear.h"
 #include "models/linear.h"
 #include "models/mlp.h"
 
@@ -200,11 +201,15 @@ Tensor Moe::few_tokens(const Tensor& tokens, const Routing& routing) const {
   Tensor sum = at::zeros(tokens.sizes(), routing.weights.options());
   for (int64_t t = 0; t < tokens.size(0); ++t) {
     const Tensor x = tokens.narrow(0, t, 1);
+    std::vector<RowLinearLayer> layers;  // gate and up of each
     for (int64_t slot = 0; slot < config_.top_k; ++slot) {
-      const int64_t e = expert[t][slot];
-      const Linear gate(gate_[e]), up(up_[e]), down(down_[e]);
-      const std::vector<Tensor> gate_up = joint_linear(x, {&gate, &up});
-      const Tensor y = down(gated(gate_up[0], gate_up[1], Activation::kSilu));
+      layers.push_back({gate_[expert[t][slot]], {}});
+      layers.push_back({up_[expert[t][slot]], {}});
+    }
+    const std::vector<Tensor> gate_up = row_linear(x, layers);
+    for (int64_t slot = 0; slot < config_.top_k; ++slot) {
+      const Tensor hidden = gated(gate_up[2 * slot], gate_up[2 * slot + 1], Activation::kSilu);
+      const Tensor y = row_linear(hidden, down_[expert[t][slot]], {});
       sum.narrow(0, t, 1).addcmul_(y.to(sum.scalar_type()), routing.weights[t][slot]);
     }
   }
