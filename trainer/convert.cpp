@@ -30,6 +30,7 @@ absl::Status import_checkpoint(const fs::path& path, const fs::path& out, Log& l
   WEFT_ASSIGN_OR_RETURN(const ModelSource source, ModelSource::open(path, log));
   WEFT_ASSIGN_OR_RETURN(const auto companions, source.companions());
   WEFT_ASSIGN_OR_RETURN(NewFolder folder, NewFolder::create(out));
+  for (const std::string& warning : source.training_warnings()) log.warning(warning);
   const ParameterTable table = parameter_table(build_config(source.model()));
   const auto progress = progress_line("importing", log);
   int64_t done = 0, total = 0;

@@ -12,7 +12,8 @@
 namespace weft {
 
 // Writes the checkpoint `out`, a new folder, from the Hugging Face folder `path`: logical tensors
-// in the types that they have there, config.json and the files beside it.
+// in the types that they have there, config.json and the files beside it. A checkpoint is something
+// to train from, so what config.json asks of training and weft's leaves out is logged as a warning.
 absl::Status import_checkpoint(const fs::path& path, const fs::path& out, Log& log);
 
 struct ExportOptions {

@@ -42,13 +42,13 @@ bool is_imported(const fs::path& path) {
 absl::StatusOr<ModelSource> ModelSource::open(const fs::path& path, Log& log) {
   if (is_hf_folder(path)) {
     WEFT_ASSIGN_OR_RETURN(HfFolder opened, HfFolder::open(path));
-    for (const std::string& warning : opened.config().warnings) {
-      log.warning((path / "config.json").string(), ": ", warning);
-    }
     ModelSource source(path, std::move(opened));
     const HfConfig& config = std::get<HfFolder>(source.weights_).config();
     source.model_ = config.model;
     source.hf_config_ = config.json;
+    for (const std::string& warning : config.warnings) {
+      source.training_warnings_.push_back((path / "config.json").string() + ": " + warning);
+    }
     return source;
   }
   return is_imported(path) ? open_imported(path) : open_run(path, log);
@@ -63,6 +63,9 @@ absl::StatusOr<ModelSource> ModelSource::open_imported(const fs::path& path) {
   ModelSource source(path, std::move(store));
   source.model_ = std::move(config.model);
   source.hf_config_ = std::move(config.json);
+  for (const std::string& warning : config.warnings) {
+    source.training_warnings_.push_back((path / name).string() + ": " + warning);
+  }
   return source;
 }
 

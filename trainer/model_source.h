@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "base/json.h"
 #include "base/log.h"
@@ -24,7 +25,7 @@ bool is_imported(const fs::path& path);
 class ModelSource final {
  public:
   // `path`: a checkpoint's folder, a run directory (its newest whole checkpoint) or a Hugging Face
-  // folder. Warnings about it are logged.
+  // folder. Damaged checkpoints of a run that are passed over are logged.
   static absl::StatusOr<ModelSource> open(const fs::path& path, Log& log);
 
   const fs::path& folder() const { return folder_; }
@@ -35,6 +36,9 @@ class ModelSource final {
 
   // config.json of the Hugging Face checkpoint that it comes from, or null.
   const Json& hf_config() const { return hf_config_; }
+  // What config.json asks of training alone and weft's leaves out, such as dropout, a line each. To
+  // be shown by whoever makes or starts something to be trained; nobody else computes otherwise.
+  const std::vector<std::string>& training_warnings() const { return training_warnings_; }
   // The files that came with it, by name (hf_companion_files).
   absl::StatusOr<std::map<std::string, std::string>> companions() const;
   // The file that holds its tokenizer, if there is one beside the weights, else "tokenizer.json".
@@ -59,6 +63,7 @@ class ModelSource final {
   std::optional<Recipe> recipe_;
   int64_t step_ = 0;
   Json hf_config_ = nullptr;
+  std::vector<std::string> training_warnings_;
 };
 
 }  // namespace weft
