@@ -183,8 +183,8 @@ optim: {)",
       {.name = "NothingButAName",
        .from = "",
        .to = "name: lonely\n",
-       .expected = "r.yaml:1:1: model: is missing, needs a map\n"
-                   "r.yaml:1:1: stages: is missing, needs a list of maps, not empty",
+       .expected = "r.yaml:1:1: stages: is missing, needs a list of maps, not empty\n"
+                   "r.yaml:1:1: model: is missing, needs a map",
        .form = Form::kWhole},
   };
 }
