@@ -21,7 +21,11 @@ int64_t longest_sequence(const ModelSource& source) {
   return longest;
 }
 
-std::optional<int64_t> end_of(const Json& config) {
+std::optional<int64_t> end_of(const ModelSource& source) {
+  if (source.recipe() != nullptr) {
+    return Tokenizer(source.recipe()->stages[0].data.tokenizer).end_of_document();
+  }
+  const Json& config = source.hf_config();
   if (!config.is_object() || !config.contains("eos_token_id")) return std::nullopt;
   const Json& end = config["eos_token_id"];
   return as_count(end.is_array() && !end.empty() ? end[0] : end);
@@ -59,17 +63,11 @@ absl::StatusOr<LoadedModel> load_model(const std::string& path, DeviceKind devic
   auto model = std::make_unique<CausalLM>(config, *store);
   std::optional<Tokenizer> tokenizer;
   if (!recipe.stages.empty()) tokenizer.emplace(recipe.stages[0].data.tokenizer);
-  return LoadedModel{source.model(),
-                     runtime,
-                     source.step(),
-                     source.folder().string(),
-                     longest_sequence(source),
-                     tokenizer,
-                     source.tokenizer_file(),
-                     end_of(source.hf_config()),
-                     std::move(table),
-                     std::move(store),
-                     std::move(model)};
+  if (tokenizer.has_value() && !tokenizer->reads_text()) tokenizer.reset();
+  return LoadedModel{
+      source.model(),           runtime,          source.step(),           source.folder().string(),
+      longest_sequence(source), tokenizer,        source.tokenizer_file(), end_of(source),
+      std::move(table),         std::move(store), std::move(model)};
 }
 
 }  // namespace weft

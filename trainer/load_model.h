@@ -19,10 +19,12 @@ struct LoadedModel {
   int64_t step;             // updates done; 0 where it is not a run's checkpoint
   std::string path;         // the checkpoint's folder
   int64_t sequence_length;  // tokens that it was trained on, or made for
-  // Empty for what came from Hugging Face: weft does not read `tokenizer_file`.
+  // Empty for what came from Hugging Face, as weft does not read `tokenizer_file`, and for what was
+  // trained on token ids.
   std::optional<Tokenizer> tokenizer;
   std::string tokenizer_file;
-  std::optional<int64_t> end_id;  // eos_token_id of config.json (the first of several)
+  // Of the data that it was trained on, else eos_token_id of config.json (the first of several).
+  std::optional<int64_t> end_id;
   std::unique_ptr<ParameterTable> table;
   std::unique_ptr<ParameterStore> store;
   std::unique_ptr<CausalLM> model;
