@@ -14,10 +14,12 @@ namespace weft {
 // What this machine lacks of the device and the units for the number type: key and message.
 std::vector<std::pair<const char*, std::string>> missing_units(const Recipe& recipe);
 
-// The model at init.path, or empty and a problem: nothing is there, it is another kind of
-// checkpoint, or it cannot be read. What training leaves out of it is a warning. kIfPresent: that
-// nothing is there is a warning too. REQUIRES: a path.
+// Whether nothing at init.path is an error, or a warning.
 enum class Need { kRequired, kIfPresent };
+
+// The model at init.path, or empty and a problem: nothing is there, it is another kind of
+// checkpoint, or it cannot be read. What training leaves out of it is a warning. REQUIRES: a
+// path.
 std::optional<ModelRecipe> model_to_start_from(const StartConfig& init, Need need,
                                                Problems& problems);
 

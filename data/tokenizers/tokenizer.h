@@ -18,6 +18,7 @@ constexpr auto enum_names(TokenizerKind) {
 }
 
 struct TokenizerConfig {
+  // The last id of the largest vocabulary that a model can have.
   static constexpr int64_t kMaxEndId = (1 << 24) - 1;
 
   TokenizerKind kind = TokenizerKind::kBytes;
