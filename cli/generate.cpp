@@ -54,9 +54,6 @@ absl::StatusOr<std::vector<int64_t>> end_tokens(const GenerateArguments& argumen
   }
   if (arguments.past_end) return std::vector<int64_t>();
   if (!arguments.end_ids.empty()) return arguments.end_ids;
-  if (model.tokenizer.has_value()) {
-    return std::vector<int64_t>{model.tokenizer->end_of_document()};
-  }
   return model.end_ids;
 }
 

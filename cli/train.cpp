@@ -9,6 +9,7 @@
 
 #include "cli/commands.h"
 #include "recipes/load.h"
+#include "recipes/stored_model.h"
 #include "trainer/loop.h"
 
 namespace weft {
@@ -38,17 +39,21 @@ absl::Status check_single_process() {
 
 absl::StatusOr<int> run(const TrainArguments& arguments) {
   WEFT_RETURN_IF_ERROR(check_single_process());
+  const auto run_dir_of = [&](const Recipe& recipe) {
+    return arguments.run_dir.empty() ? fs::path("runs") / recipe.name : fs::path(arguments.run_dir);
+  };
+  const auto resumed = [&](const Recipe& recipe) {
+    return arguments.restart ? std::nullopt : resumed_model(run_dir_of(recipe));
+  };
   WEFT_ASSIGN_OR_RETURN(const LoadedRecipe loaded,
-                        load_recipe(arguments.recipe, arguments.sets, Purpose::kTrain));
+                        load_recipe(arguments.recipe, arguments.sets, Purpose::kTrain, resumed));
   Log log(Log::Echo::kYes);
   for (const std::string& warning : loaded.warnings) log.warning(warning);
-  const fs::path run_dir = arguments.run_dir.empty() ? fs::path("runs") / loaded.recipe.name
-                                                     : fs::path(arguments.run_dir);
-  WEFT_ASSIGN_OR_RETURN(
-      const TrainEnd end,
-      train(loaded.recipe,
-            {.run_dir = run_dir, .restart = arguments.restart, .stop_after = arguments.stop_after},
-            log));
+  WEFT_ASSIGN_OR_RETURN(const TrainEnd end, train(loaded.recipe,
+                                                  {.run_dir = run_dir_of(loaded.recipe),
+                                                   .restart = arguments.restart,
+                                                   .stop_after = arguments.stop_after},
+                                                  log));
   return end == TrainEnd::kFinished ? 0 : kStoppedOnRequest;
 }
 

@@ -248,6 +248,9 @@ absl::StatusOr<TokenShards> open_source(const fs::path& path, const Tokenizer& t
                                         const DataProgress& progress) {
   if (const std::string problem = check_source(path); !problem.empty()) return bad_input(problem);
   if (form_of(path) != Form::kPair) {
+    if (!tokenizer.reads_text()) {
+      return bad_input("'", path.string(), "' is text, and the tokenizer takes token ids alone");
+    }
     if (vocab_size < tokenizer.vocab_size()) {
       return bad_input("the tokens of '", path.string(), "' need a vocabulary of ",
                        tokenizer.vocab_size(), " ids, the model has ", vocab_size);

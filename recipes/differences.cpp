@@ -55,11 +55,33 @@ class Flattener {
   std::vector<Leaf>& leaves_;
 };
 
-std::vector<Leaf> leaves_of(const Recipe& recipe) {
+template <Described T>
+std::vector<Leaf> leaves_of(const T& value, const std::string& prefix) {
   std::vector<Leaf> leaves;
-  Flattener flattener("", leaves);
-  Recipe::describe(recipe, flattener);
+  Flattener flattener(prefix, leaves);
+  T::describe(value, flattener);
   return leaves;
+}
+
+// Leaves that differ or that one side lacks, as "path: text<before> text<after>".
+std::vector<std::string> compare(const std::vector<Leaf>& before, const std::vector<Leaf>& after,
+                                 const std::string& in_before, const std::string& in_after) {
+  std::map<std::string, std::string> old_texts, new_texts;
+  for (const Leaf& leaf : before) old_texts[leaf.path] = leaf.text;
+  for (const Leaf& leaf : after) new_texts[leaf.path] = leaf.text;
+  std::vector<std::string> found;
+  for (const Leaf& leaf : before) {
+    const auto other = new_texts.find(leaf.path);
+    if (other != new_texts.end() && other->second == leaf.text) continue;
+    found.push_back(absl::StrCat(leaf.path, ": ", leaf.text, in_before, ", ",
+                                 other == new_texts.end() ? std::string("absent") : other->second,
+                                 in_after));
+  }
+  for (const Leaf& leaf : after) {
+    if (old_texts.contains(leaf.path)) continue;
+    found.push_back(absl::StrCat(leaf.path, ": absent", in_before, ", ", leaf.text, in_after));
+  }
+  return found;
 }
 
 // Whether a resumed run may change `path`: a prefix of it, with N for list indices, is in the list.
@@ -84,23 +106,19 @@ bool may_change(const std::string& path) {
 }  // namespace
 
 std::vector<std::string> differences(const Recipe& stored, const Recipe& now) {
-  const std::vector<Leaf> before = leaves_of(stored), after = leaves_of(now);
-  std::map<std::string, std::string> old_texts, new_texts;
-  for (const Leaf& leaf : before) old_texts[leaf.path] = leaf.text;
-  for (const Leaf& leaf : after) new_texts[leaf.path] = leaf.text;
-  std::vector<std::string> found;
-  for (const Leaf& leaf : before) {
-    const auto other = new_texts.find(leaf.path);
-    if (may_change(leaf.path) || (other != new_texts.end() && other->second == leaf.text)) continue;
-    found.push_back(absl::StrCat(leaf.path, ": ", leaf.text, " in the run, ",
-                                 other == new_texts.end() ? std::string("absent") : other->second,
-                                 " now"));
-  }
-  for (const Leaf& leaf : after) {
-    if (may_change(leaf.path) || old_texts.contains(leaf.path)) continue;
-    found.push_back(absl::StrCat(leaf.path, ": absent in the run, ", leaf.text, " now"));
-  }
-  return found;
+  std::vector<Leaf> before = leaves_of(stored, ""), after = leaves_of(now, "");
+  const auto is_free = [](const Leaf& leaf) { return may_change(leaf.path); };
+  std::erase_if(before, is_free);
+  std::erase_if(after, is_free);
+  return compare(before, after, " in the run", " now");
+}
+
+std::vector<std::string> differences(const ModelRecipe& source, const ModelRecipe& model) {
+  ModelRecipe before = explicit_recipe(source);
+  const ModelRecipe after = explicit_recipe(model);
+  before.init = after.init;
+  if (build_config(before) == build_config(after)) return {};
+  return compare(leaves_of(before, "model."), leaves_of(after, "model."), " there", " here");
 }
 
 }  // namespace weft

@@ -5,7 +5,9 @@
 
 #include "base/cpu_features.h"
 #include "data/shards.h"
+#include "models/huggingface/folder.h"
 #include "recipes/plan.h"
+#include "recipes/stored_model.h"
 
 namespace weft {
 namespace {
@@ -25,17 +27,36 @@ void as_warning(Problems& problems, const char* key, std::string message) {
 }
 
 void check_files(const DataConfig& data, Report report, Problems& problems) {
+  const bool needs_ids = !Tokenizer(data.tokenizer).reads_text();
   const auto check = [&](const char* list, size_t i, const std::string& path) {
     if (path.empty()) return;
-    const std::string refused = check_source(path);
-    if (refused.empty()) return;
     const auto scope = problems.enter(list, i);
-    report(problems, "path", refused);
+    if (const std::string refused = check_source(path); !refused.empty()) {
+      report(problems, "path", refused);
+    } else if (needs_ids && is_text_source(path)) {
+      problems.add("path", "'" + path +
+                               "' is text, but tokenizer.kind ids needs the prefix of a .bin/.idx "
+                               "pair");
+    }
   };
   for (size_t i = 0; i < data.sources.size(); ++i) check("sources", i, data.sources[i].path);
   for (size_t i = 0; i < data.validation.size(); ++i) {
     check("validation", i, data.validation[i].path);
   }
+}
+
+// Why `path` cannot be what `from` says, though it exists; or "".
+std::string refuse_kind(const StartConfig& init) {
+  const bool published = is_hf_folder(init.path);
+  if (init.from == InitFrom::kHuggingface && !published) {
+    return "'" + init.path +
+           "' is no Hugging Face folder (it needs config.json); a checkpoint of weft's goes with "
+           "from: checkpoint";
+  }
+  if (init.from == InitFrom::kCheckpoint && published) {
+    return "'" + init.path + "' is a Hugging Face folder, which goes with from: huggingface";
+  }
+  return "";
 }
 
 Report report_for(Purpose purpose) { return purpose == Purpose::kTrain ? as_error : as_warning; }
@@ -71,6 +92,27 @@ std::vector<std::pair<const char*, std::string>> missing_units(const Recipe& rec
         "times slower than with fp32; use fp32 or auto");
   }
   return missing;
+}
+
+std::optional<ModelRecipe> model_to_start_from(const StartConfig& init, Need need,
+                                               Problems& problems) {
+  std::error_code error;
+  if (!fs::exists(init.path, error)) {
+    const Report report = need == Need::kRequired ? as_error : as_warning;
+    report(problems, "init.path", "'" + init.path + "' does not exist");
+    return std::nullopt;
+  }
+  if (const std::string refused = refuse_kind(init); !refused.empty()) {
+    problems.add("init.path", refused);
+    return std::nullopt;
+  }
+  absl::StatusOr<StoredModel> stored = read_stored_model(init.path);
+  if (!stored.ok()) {
+    problems.add("init.path", std::string(stored.status().message()));
+    return std::nullopt;
+  }
+  for (const std::string& warning : stored->warnings) problems.warn("init.path", warning);
+  return std::move(stored->model);
 }
 
 void check_environment(const Recipe& recipe, Purpose purpose, Problems& problems) {

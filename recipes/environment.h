@@ -1,5 +1,6 @@
 #pragma once
 // What a recipe asks of the machine it runs on: files, a device, number types, memory.
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +13,15 @@ namespace weft {
 
 // What this machine lacks of the device and the units for the number type: key and message.
 std::vector<std::pair<const char*, std::string>> missing_units(const Recipe& recipe);
+
+// Whether nothing at init.path is an error, or a warning.
+enum class Need { kRequired, kIfPresent };
+
+// The model at init.path, or empty and a problem: nothing is there, it is another kind of
+// checkpoint, or it cannot be read. What training leaves out of it is a warning. REQUIRES: a
+// path.
+std::optional<ModelRecipe> model_to_start_from(const StartConfig& init, Need need,
+                                               Problems& problems);
 
 // Adds what this machine lacks: data that is not there (a warning where the recipe is only
 // validated), the device, units for the number type. Works on any recipe; an empty path is not

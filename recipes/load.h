@@ -4,6 +4,8 @@
 //
 //   auto loaded = load_recipe("configs/quickstart.yaml", {"stages.0.steps=50"}, Purpose::kTrain);
 //   if (!loaded.ok()) { print(loaded.status()); return exit_status(loaded.status()); }
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,11 +23,18 @@ struct LoadedRecipe {
   std::vector<std::string> warnings;  // "file:line:column: key: ..."
 };
 
+// The model of the run that goes on under this recipe (of which only its own keys are read so far),
+// if it has a checkpoint.
+using ResumedModel = std::function<std::optional<ModelRecipe>(const Recipe& recipe)>;
+
 // Reads `path`, its `extends` chain and the `--set key.path=value` overrides (in this order),
 // checks and resolves. A file over 1 MiB, an alias bomb (more than 10,000 nodes after aliases) or a
 // cycle in `extends` is refused before its content is used.
+//
+// A model that is left out is read from init.path, whose tensors are checked too; of a run that
+// goes on (`resumed` gives one), from its checkpoint, and init.path may be gone.
 absl::StatusOr<LoadedRecipe> load_recipe(const fs::path& path, const std::vector<std::string>& sets,
-                                         Purpose purpose);
+                                         Purpose purpose, const ResumedModel& resumed = {});
 
 // A recipe that weft wrote itself (run directory, checkpoint); `name` is used in messages. Checks
 // fields, but neither files nor memory.
@@ -42,5 +51,10 @@ std::string write_model(const ModelRecipe& recipe);
 // checkpoint.*. precision.compute is left out too: what matters is what its `auto` came to, which
 // the trainer compares.
 std::vector<std::string> differences(const Recipe& stored, const Recipe& now);
+
+// What a model computes otherwise than the one that its weights come from, as "model.rope.theta:
+// 10000 there, 500000 here"; how weights are drawn is left out. REQUIRES: both resolved and without
+// problems.
+std::vector<std::string> differences(const ModelRecipe& source, const ModelRecipe& model);
 
 }  // namespace weft

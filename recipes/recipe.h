@@ -27,6 +27,29 @@ constexpr auto enum_names(ComputeKind) {
                     EnumName{ComputeKind::kFp32, "fp32"}, EnumName{ComputeKind::kFp64, "fp64"}};
 }
 
+enum class InitFrom { kRandom, kCheckpoint, kHuggingface };
+constexpr auto enum_names(InitFrom) {
+  return std::array{EnumName{InitFrom::kRandom, "random"},
+                    EnumName{InitFrom::kCheckpoint, "checkpoint"},
+                    EnumName{InitFrom::kHuggingface, "huggingface"}};
+}
+
+// What the weights start as. The model's own `init` says how random ones are drawn.
+struct StartConfig {
+  InitFrom from = InitFrom::kRandom;
+  std::string path;
+  static void describe(auto& self, auto& schema) {
+    schema.field("from", self.from, any(),
+                 "what the weights start as: random numbers (model.init), or those at path");
+    schema.when(self.from != InitFrom::kRandom, "from: checkpoint or huggingface", [&] {
+      schema.field(
+          "path", self.path, required(not_empty()),
+          "a Hugging Face folder; or a checkpoint of a run or of `weft import`, its folder "
+          "or the run directory. It is read where the run begins, and never again");
+    });
+  }
+};
+
 struct StageConfig {
   std::string name = "main";
   int64_t steps = 0;
@@ -115,6 +138,7 @@ struct Recipe {
   int64_t seed = 1;
   DeviceKind device = DeviceKind::kAuto;
   Auto<int64_t> threads;
+  StartConfig init;
   ModelRecipe model;
   std::vector<StageConfig> stages;
   OptimConfig optim;
@@ -131,7 +155,11 @@ struct Recipe {
                  "every random number of the run derives from it");
     schema.field("device", self.device, any(), "where tensors live; auto: cuda if there is a GPU");
     schema.field("threads", self.threads, within(1, 4096), "CPU threads; auto: one a core");
-    schema.field("model", self.model, required(), "the architecture");
+    schema.field("init", self.init, any(), "what the weights start as");
+    // load.cpp complains where it is missing: that depends on what stands at init.path.
+    schema.field("model", self.model, any(),
+                 "the architecture; required, but left out where init has a path it is the model "
+                 "there; one that is given must have the same tensors");
     schema.field(
         "stages", self.stages, required(not_empty()),
         "parts of the run, one after the other; each may change data, lengths and schedule");

@@ -175,6 +175,17 @@ void check_model(const Recipe& recipe, bool stages_are_broken, Problems& problem
 
 }  // namespace
 
+void validate_autos(const Recipe& recipe, Problems& problems) {
+  if (recipe.model.vocab_size.has_value()) return;
+  for (size_t i = 0; i < recipe.stages.size(); ++i) {
+    if (Tokenizer(recipe.stages[i].data.tokenizer).reads_text()) continue;
+    problems.add("model.vocab_size",
+                 absl::StrCat("is auto, must be an integer: stages.", i,
+                              ".data.tokenizer is of kind ids and has no vocabulary of its own"));
+    return;
+  }
+}
+
 void resolve(Recipe& recipe) {
   int64_t vocab = 1, longest = 1;
   for (StageConfig& stage : recipe.stages) {

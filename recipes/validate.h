@@ -11,6 +11,10 @@ namespace weft {
 // Micro-batches that are `auto` are as large as they can be up to this many tokens.
 inline constexpr int64_t kAutoMicroBatchTokens = 8192;
 
+// Adds what has no value to follow from, which `resolve` would hide: a vocabulary that is auto over
+// data that is token ids already.
+void validate_autos(const Recipe& recipe, Problems& problems);
+
 // Fills what follows from other parts: the vocabulary from the tokenizer, micro batches from the
 // sequence length, and the model's own `auto`s. Device, threads and compute stay `auto`: they
 // depend on the machine. Works on any recipe whose fields are in their ranges or at their defaults.

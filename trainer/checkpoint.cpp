@@ -3,25 +3,13 @@
 #include <algorithm>
 #include <system_error>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 
 namespace weft {
 namespace {
 
 constexpr int64_t kShardBytes = 2'000'000'000;
 constexpr char kLatest[] = "latest";
-
-std::string folder_name(int64_t step) { return absl::StrFormat("step-%08d", step); }
-
-// N of folder_name(N), or -1.
-int64_t step_of(const std::string& name) {
-  constexpr size_t kPrefix = 5;
-  int64_t step = -1;
-  const bool number = name.size() > kPrefix && absl::SimpleAtoi(name.substr(kPrefix), &step);
-  return number && step >= 0 && name == folder_name(step) ? step : -1;
-}
 
 fs::path deleted_name(const fs::path& folder) { return folder.string() + ".deleted.tmp"; }
 
@@ -56,17 +44,9 @@ std::vector<fs::path> entries_of(const fs::path& folder) {
 
 }  // namespace
 
-fs::path CheckpointFolder::folder(int64_t step) const { return path_ / folder_name(step); }
+fs::path CheckpointFolder::folder(int64_t step) const { return path_ / checkpoint_name(step); }
 
-std::vector<int64_t> CheckpointFolder::steps() const {
-  std::vector<int64_t> steps;
-  for (const fs::path& entry : entries_of(path_)) {
-    const int64_t step = step_of(entry.filename().string());
-    if (step >= 0) steps.push_back(step);
-  }
-  std::sort(steps.rbegin(), steps.rend());
-  return steps;
-}
+std::vector<int64_t> CheckpointFolder::steps() const { return checkpoint_steps(path_); }
 
 absl::Status CheckpointFolder::preflight(int64_t bytes, int64_t count) const {
   absl::Status writable = make_folder(path_);
@@ -94,6 +74,9 @@ absl::Status CheckpointFolder::write(const fs::path& folder,
   WEFT_RETURN_IF_ERROR(writer.add_text(kModelFile, contents.model));
   WEFT_RETURN_IF_ERROR(writer.add_text(kTokenizerFile, contents.tokenizer));
   WEFT_RETURN_IF_ERROR(writer.add_text(kStateFile, to_json(contents.state)));
+  for (const auto& [name, text] : contents.published) {
+    WEFT_RETURN_IF_ERROR(writer.add_text(kHfPrefix + name, text));
+  }
   return writer.finish();
 }
 
@@ -101,7 +84,7 @@ absl::Status CheckpointFolder::point_latest_to(int64_t step) const {
   const fs::path temporary = path_ / "latest.tmp";
   std::error_code error;
   fs::remove(temporary, error);
-  fs::create_directory_symlink(folder_name(step), temporary, error);
+  fs::create_directory_symlink(checkpoint_name(step), temporary, error);
   if (!error) fs::rename(temporary, path_ / kLatest, error);
   if (error) {
     return run_failure((path_ / kLatest).string(), ": cannot be replaced: ", error.message());
@@ -205,7 +188,7 @@ absl::StatusOr<std::optional<Checkpoint>> CheckpointFolder::find_latest(Log& log
 
 absl::StatusOr<Checkpoint> CheckpointFolder::open(const fs::path& path, Log& log) {
   std::error_code error;
-  if (step_of(path.filename().string()) >= 0 || fs::exists(path / "manifest.json", error)) {
+  if (checkpoint_step(path.filename().string()) >= 0 || fs::exists(path / "manifest.json", error)) {
     return open_checkpoint(path);
   }
   for (const fs::path& place : {path / "checkpoints", path}) {

@@ -6,6 +6,7 @@
 // replaced by rename; only after that older ones are deleted. A process that dies at any point
 // leaves the checkpoint before it in place.
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,12 +15,13 @@
 #include "base/safetensors.h"
 #include "base/status.h"
 #include "parallel/tensor_store.h"
+#include "recipes/stored_model.h"
 #include "trainer/training_state.h"
 
 namespace weft {
 
-inline constexpr char kRecipeFile[] = "recipe.yaml";  // resolved
-inline constexpr char kModelFile[] = "model.yaml";    // its layers written out
+// And kRecipeFile (recipes/stored_model.h).
+inline constexpr char kModelFile[] = "model.yaml";  // its layers written out
 inline constexpr char kTokenizerFile[] = "tokenizer.json";
 inline constexpr char kStateFile[] = "state.json";  // TrainingState
 
@@ -28,6 +30,8 @@ struct CheckpointContents {
   std::string recipe, model, tokenizer;  // texts of the files above
   std::vector<NamedTensor> parameters;   // masters
   std::vector<NamedTensor> optimizer;    // "<name>.m", "<name>.v"
+  // Files of the Hugging Face checkpoint that the run comes from, by their names there.
+  std::map<std::string, std::string> published = {};
 };
 
 // A checkpoint that was opened and verified.

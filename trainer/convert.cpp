@@ -28,7 +28,7 @@ absl::Status import_checkpoint(const fs::path& path, const fs::path& out, Log& l
     return bad_input(path.string(), ": is no Hugging Face folder (it needs config.json)");
   }
   WEFT_ASSIGN_OR_RETURN(const ModelSource source, ModelSource::open(path, log));
-  WEFT_ASSIGN_OR_RETURN(const auto companions, source.companions());
+  WEFT_ASSIGN_OR_RETURN(const auto published, source.published());
   WEFT_ASSIGN_OR_RETURN(NewFolder folder, NewFolder::create(out));
   for (const std::string& warning : source.training_warnings()) log.warning(warning);
   const ParameterTable table = parameter_table(build_config(source.model()));
@@ -49,10 +49,8 @@ absl::Status import_checkpoint(const fs::path& path, const fs::path& out, Log& l
   TensorStoreWriter writer(folder.temporary(), kImportShardBytes);
   WEFT_RETURN_IF_ERROR(writer.add_tensors("model", tensors));
   WEFT_RETURN_IF_ERROR(writer.add_text(kModelFile, write_model(source.model())));
-  // The text as it is, so that an export can give it back.
-  WEFT_ASSIGN_OR_RETURN(const std::string config, read_file(path / "config.json", 1 << 20));
-  WEFT_RETURN_IF_ERROR(writer.add_text(std::string(kHfPrefix) + "config.json", config));
-  for (const auto& [name, text] : companions) {
+  // The texts as they are, so that an export can give them back.
+  for (const auto& [name, text] : published) {
     WEFT_RETURN_IF_ERROR(writer.add_text(kHfPrefix + name, text));
   }
   WEFT_RETURN_IF_ERROR(writer.finish());

@@ -41,6 +41,10 @@ absl::StatusOr<std::vector<int64_t>> end_ids_in(const Json& config, const std::s
 }
 
 absl::StatusOr<std::vector<int64_t>> end_ids_of(const ModelSource& source) {
+  if (source.recipe() != nullptr) {
+    const Tokenizer tokenizer(source.recipe()->stages[0].data.tokenizer);
+    return std::vector<int64_t>{tokenizer.end_of_document()};
+  }
   const std::string name = "generation_config.json";
   WEFT_ASSIGN_OR_RETURN(const std::optional<std::string> text, source.companion(name));
   if (text.has_value()) {
@@ -86,6 +90,7 @@ absl::StatusOr<LoadedModel> load_model(const std::string& path, DeviceKind devic
   auto model = std::make_unique<CausalLM>(config, *store);
   std::optional<Tokenizer> tokenizer;
   if (!recipe.stages.empty()) tokenizer.emplace(recipe.stages[0].data.tokenizer);
+  if (tokenizer.has_value() && !tokenizer->reads_text()) tokenizer.reset();
   return LoadedModel{.recipe = source.model(),
                      .runtime = runtime,
                      .step = source.step(),

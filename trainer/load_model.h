@@ -20,11 +20,13 @@ struct LoadedModel {
   int64_t step;             // updates done; 0 where it is not a run's checkpoint
   std::string path;         // the checkpoint's folder
   int64_t sequence_length;  // tokens that it was trained on, or made for
-  // Empty for what came from Hugging Face: weft does not read `tokenizer_file`.
+  // Empty for what came from Hugging Face, as weft does not read `tokenizer_file`, and for what was
+  // trained on token ids.
   std::optional<Tokenizer> tokenizer;
   std::string tokenizer_file;
-  // Of a model from Hugging Face, the ids that end a text, in the order of the file:
-  // eos_token_id of generation_config.json, or where that has none, of config.json.
+  // The ids that end a text: of a run, what ends its documents; of a model from Hugging Face, in
+  // the order of the file, eos_token_id of generation_config.json, or where that has none, of
+  // config.json.
   std::vector<int64_t> end_ids;
   std::unique_ptr<ParameterTable> table;
   std::unique_ptr<ParameterStore> store;

@@ -1,6 +1,7 @@
 #include "trainer/loop.h"
 
 #include <algorithm>
+#include <map>
 #include <memory>
 
 #include <ATen/Parallel.h>
@@ -8,14 +9,17 @@
 #include "models/causal_lm.h"
 #include "optim/optimizer.h"
 #include "recipes/load.h"
+#include "recipes/stored_model.h"
 #include "trainer/checkpoint.h"
 #include "trainer/evaluate.h"
 #include "trainer/guard.h"
+#include "trainer/initial_weights.h"
 #include "trainer/plan_steps.h"
 #include "trainer/run_data.h"
 #include "trainer/run_directory.h"
 #include "trainer/run_metrics.h"
 #include "trainer/runtime.h"
+#include "trainer/same_run.h"
 #include "trainer/signals.h"
 #include "trainer/step.h"
 
@@ -23,13 +27,18 @@ namespace weft {
 namespace {
 
 std::string tokenizer_json(const TokenizerConfig& config) {
-  return internal::join_parts("{\"kind\": \"", name_of(config.kind), "\"}\n");
+  const std::string kind = internal::join_parts("{\"kind\": \"", name_of(config.kind), "\"");
+  if (config.kind == TokenizerKind::kBytes) return kind + "}\n";
+  return internal::join_parts(kind, ", \"end_id\": ", config.end_id, "}\n");
 }
 
 // Parameters and two moments, in the masters' type.
 int64_t checkpoint_bytes(const ParameterTable& table, const Runtime& runtime) {
   return 3 * table.numel() * static_cast<int64_t>(c10::elementSize(runtime.types.master));
 }
+
+// Whether a run is there to go on with, so that what it began with is not needed any more.
+bool resumes(const fs::path& run_dir) { return !checkpoint_steps(run_dir / "checkpoints").empty(); }
 
 // Everything that a run holds while it trains.
 class Run final {
@@ -56,8 +65,9 @@ class Run final {
     }
   }
 
-  // Parameters, moments and state from the newest valid checkpoint, or fresh ones.
-  absl::Status restore_or_initialize();
+  // Parameters, moments and state from the newest valid checkpoint, or fresh ones that begin with
+  // `initial`.
+  absl::Status restore_or_initialize(InitialWeights initial);
   bool finished() const { return state_.step == total_steps(recipe_); }
   // The files that describe the run, as they are after the updates that are done.
   absl::Status describe_run() const;
@@ -67,7 +77,6 @@ class Run final {
 
  private:
   absl::Status restore(const Checkpoint& checkpoint);
-  absl::Status check_same_run(const Recipe& stored, const TrainingState& state) const;
   absl::Status update(const StepPlace& place, RunMetrics& metrics);
   absl::Status after_update(RunMetrics& metrics, bool stopping);
   absl::Status evaluate_all(RunMetrics& metrics);
@@ -87,45 +96,17 @@ class Run final {
   Optimizer optimizer_;
   CausalLM model_;
   TrainingState state_;
+  std::map<std::string, std::string> published_;  // files from Hugging Face, for the checkpoints
   std::unique_ptr<Loader> loader_;
   size_t loader_stage_ = 0;
   int64_t saved_step_ = -1;
 };
 
-absl::Status Run::check_same_run(const Recipe& stored, const TrainingState& state) const {
-  std::vector<std::string> changes = differences(stored, recipe_);
-  const int64_t step = state.step;
-  if (state.compute != state_.compute) {
-    changes.push_back(internal::join_parts("precision.compute: ", state.compute, " in the run, ",
-                                           state_.compute, " now"));
-  }
-  const bool other_sources = std::any_of(
-      changes.begin(), changes.end(),
-      [](const std::string& change) { return change.find(".data.") != std::string::npos; });
-  if (!other_sources && state.data != state_.data) {
-    changes.push_back("stages.*.data.sources: the texts have changed since the run began");
-  }
-  const int64_t total = total_steps(recipe_);
-  if (step > total) {
-    changes.push_back(
-        internal::join_parts("the run has done ", step, " updates, the recipe has ", total));
-  } else if (step > 0 && stored.stages.size() == recipe_.stages.size() &&
-             !(locate(stored, step - 1) == locate(recipe_, step - 1))) {
-    changes.push_back("stages that the run has finished have another number of steps");
-  }
-  if (changes.empty()) return absl::OkStatus();
-  std::string text =
-      internal::join_parts(directory_.path().string(),
-                           " holds a run of another recipe; give another --run-dir, or --restart "
-                           "to begin anew. Differences:");
-  for (const std::string& change : changes) text += "\n  " + change;
-  return bad_input(text);
-}
-
 absl::Status Run::restore(const Checkpoint& checkpoint) {
   WEFT_ASSIGN_OR_RETURN(const std::string text, checkpoint.store.text(kRecipeFile));
   WEFT_ASSIGN_OR_RETURN(const Recipe stored, parse_recipe(text, "the checkpoint's recipe"));
-  WEFT_RETURN_IF_ERROR(check_same_run(stored, checkpoint.state));
+  WEFT_RETURN_IF_ERROR(
+      check_same_run({stored, checkpoint.state}, {recipe_, state_}, directory_.path()));
   const int threads = checkpoint.state.threads;
   state_ = checkpoint.state;
   state_.threads = runtime_.threads;
@@ -136,6 +117,7 @@ absl::Status Run::restore(const Checkpoint& checkpoint) {
     WEFT_RETURN_IF_ERROR(checkpoint.store.read(moment.name, moment.tensor));
   }
   store_.refresh_compute();
+  WEFT_ASSIGN_OR_RETURN(published_, published_files(checkpoint.store));
   WEFT_RETURN_IF_ERROR(directory_.checkpoints().set_aside_after(state_.step));
   saved_step_ = state_.step;
   log_.info("resuming from ", checkpoint.store.folder().string(), " after ", state_.step,
@@ -147,14 +129,16 @@ absl::Status Run::restore(const Checkpoint& checkpoint) {
   return absl::OkStatus();
 }
 
-absl::Status Run::restore_or_initialize() {
+absl::Status Run::restore_or_initialize(InitialWeights initial) {
   WEFT_ASSIGN_OR_RETURN(const std::optional<Checkpoint> latest,
                         directory_.checkpoints().find_latest(log_));
-  if (latest.has_value()) {
-    WEFT_RETURN_IF_ERROR(restore(*latest));
-  } else {
-    store_.initialize(static_cast<uint64_t>(recipe_.seed));
+  if (latest.has_value()) return restore(*latest);
+  if (recipe_.init.from != InitFrom::kRandom && !initial.source.has_value()) {
+    return run_failure(directory_.path().string(),
+                       ": its checkpoints went away while the run was about to go on from them");
   }
+  WEFT_RETURN_IF_ERROR(fill_with(initial, recipe_, store_, log_));
+  published_ = std::move(initial.published);
   return absl::OkStatus();
 }
 
@@ -220,8 +204,10 @@ absl::Status Run::evaluate_all(RunMetrics& metrics) {
                                       metrics.validation_progress(source.name, done, total);
                                       return true;
                                     }};
-    WEFT_RETURN_IF_ERROR(
-        metrics.validation(state_, source.name, evaluate(model_, source.shards, options)));
+    Evaluation result = evaluate(model_, source.shards, options);
+    // Bytes are known of what weft's own tokenizer made.
+    if (!Tokenizer(stage.data.tokenizer).reads_text()) result.text_bytes = 0;
+    WEFT_RETURN_IF_ERROR(metrics.validation(state_, source.name, result));
   }
   return absl::OkStatus();
 }
@@ -232,7 +218,8 @@ absl::Status Run::save() {
                               .model = write_model(recipe_.model),
                               .tokenizer = tokenizer_json(recipe_.stages[0].data.tokenizer),
                               .parameters = {},
-                              .optimizer = optimizer_.state()};
+                              .optimizer = optimizer_.state(),
+                              .published = published_};
   for (const Parameter& p : store_.parameters()) {
     contents.parameters.push_back({p.spec->name, p.master.detach()});
   }
@@ -282,6 +269,10 @@ absl::StatusOr<TrainEnd> train(const Recipe& recipe, const TrainOptions& options
   const Runtime runtime = resolve_runtime(recipe);
   at::set_num_threads(runtime.threads);
   WEFT_ASSIGN_OR_RETURN(std::vector<StageData> data, open_data(recipe, cache_folder(), log));
+  InitialWeights initial;
+  if (options.restart || !resumes(options.run_dir)) {
+    WEFT_ASSIGN_OR_RETURN(initial, open_initial_weights(recipe, log));
+  }
   WEFT_ASSIGN_OR_RETURN(RunDirectory directory, RunDirectory::open(options.run_dir));
   if (options.restart) {
     const ParameterTable table = parameter_table(build_config(recipe.model));
@@ -294,7 +285,7 @@ absl::StatusOr<TrainEnd> train(const Recipe& recipe, const TrainOptions& options
   }
   log.info(recipe.name, ": ", describe(runtime), ", ", directory.path().string());
   Run run(recipe, options, runtime, std::move(data), std::move(directory), log);
-  WEFT_RETURN_IF_ERROR(run.restore_or_initialize());
+  WEFT_RETURN_IF_ERROR(run.restore_or_initialize(std::move(initial)));
   if (run.finished()) {
     WEFT_RETURN_IF_ERROR(run.describe_run());
     log.info("finished: all updates are done; ", options.run_dir.string());

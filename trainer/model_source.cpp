@@ -1,35 +1,11 @@
 #include "trainer/model_source.h"
 
-#include <set>
-
-#include "absl/strings/match.h"
-
-#include "models/causal_lm.h"
-#include "recipes/load.h"
-
 namespace weft {
 namespace {
 
 constexpr int64_t kMaxCompanionBytes = 256 << 20;
 
 std::string stored_name(const std::string& file) { return kHfPrefix + file; }
-
-// The logical tensors of an imported checkpoint are those of its model, no more and no fewer.
-absl::Status check_names(const TensorStore& store, const ParameterTable& table) {
-  std::set<std::string> expected;
-  for (const ParameterSpec& row : table.rows()) {
-    expected.insert(row.name);
-    if (!store.contains(row.name)) {
-      return bad_input(store.folder().string(), ": has no tensor '", row.name, "'");
-    }
-  }
-  for (const std::string& name : store.names()) {
-    if (!expected.contains(name)) {
-      return bad_input(store.folder().string(), ": tensor '", name, "' is unexpected");
-    }
-  }
-  return absl::OkStatus();
-}
 
 }  // namespace
 
@@ -51,33 +27,24 @@ absl::StatusOr<ModelSource> ModelSource::open(const fs::path& path, Log& log) {
     }
     return source;
   }
-  return is_imported(path) ? open_imported(path) : open_run(path, log);
-}
-
-absl::StatusOr<ModelSource> ModelSource::open_imported(const fs::path& path) {
-  WEFT_ASSIGN_OR_RETURN(TensorStore store, TensorStore::open(path, TensorStore::Verify::kFull));
-  const std::string name = stored_name("config.json");
-  WEFT_ASSIGN_OR_RETURN(const std::string text, store.text(name));
-  WEFT_ASSIGN_OR_RETURN(HfConfig config, read_hf_config(text, (path / name).string()));
-  WEFT_RETURN_IF_ERROR(check_names(store, parameter_table(build_config(config.model))));
-  ModelSource source(path, std::move(store));
-  source.model_ = std::move(config.model);
-  source.hf_config_ = std::move(config.json);
-  for (const std::string& warning : config.warnings) {
-    source.training_warnings_.push_back((path / name).string() + ": " + warning);
+  if (is_imported(path)) {
+    WEFT_ASSIGN_OR_RETURN(TensorStore store, TensorStore::open(path, TensorStore::Verify::kFull));
+    return open_store(std::move(store));
   }
+  WEFT_ASSIGN_OR_RETURN(Checkpoint checkpoint, CheckpointFolder::open(path, log));
+  WEFT_ASSIGN_OR_RETURN(ModelSource source, open_store(std::move(checkpoint.store)));
+  source.step_ = checkpoint.state.step;
   return source;
 }
 
-absl::StatusOr<ModelSource> ModelSource::open_run(const fs::path& path, Log& log) {
-  WEFT_ASSIGN_OR_RETURN(Checkpoint checkpoint, CheckpointFolder::open(path, log));
-  const fs::path folder = checkpoint.store.folder();
-  WEFT_ASSIGN_OR_RETURN(const std::string text, checkpoint.store.text(kRecipeFile));
-  WEFT_ASSIGN_OR_RETURN(Recipe recipe, parse_recipe(text, (folder / kRecipeFile).string()));
-  ModelSource source(folder, std::move(checkpoint.store));
-  source.model_ = recipe.model;
-  source.recipe_ = std::move(recipe);
-  source.step_ = checkpoint.state.step;
+absl::StatusOr<ModelSource> ModelSource::open_store(TensorStore store) {
+  WEFT_ASSIGN_OR_RETURN(StoredModel stored, stored_model(store));
+  const fs::path folder = store.folder();
+  ModelSource source(folder, std::move(store));
+  source.model_ = std::move(stored.model);
+  source.recipe_ = std::move(stored.recipe);
+  source.hf_config_ = std::move(stored.hf_config);
+  source.training_warnings_ = std::move(stored.warnings);
   return source;
 }
 
@@ -99,12 +66,21 @@ absl::StatusOr<std::optional<std::string>> ModelSource::companion(const std::str
   return std::optional<std::string>(std::move(text));
 }
 
+absl::StatusOr<std::map<std::string, std::string>> ModelSource::published() const {
+  if (const auto* store = std::get_if<TensorStore>(&weights_)) return published_files(*store);
+  WEFT_ASSIGN_OR_RETURN(auto files, companions());
+  WEFT_ASSIGN_OR_RETURN(files["config.json"],
+                        read_file(folder_ / "config.json", kMaxCompanionBytes));
+  return files;
+}
+
 std::string ModelSource::tokenizer_file() const {
+  // In a store "tokenizer.json" is weft's own.
+  const bool stored = std::holds_alternative<TensorStore>(weights_);
   for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.json"}) {
     std::error_code error;
-    for (const std::string& file : {std::string(name), stored_name(name)}) {
-      if (fs::exists(folder_ / file, error)) return (folder_ / file).string();
-    }
+    const fs::path path = folder_ / (stored ? stored_name(name) : name);
+    if (fs::exists(path, error)) return path.string();
   }
   return "tokenizer.json";
 }

@@ -12,12 +12,10 @@
 #include "base/status.h"
 #include "models/huggingface/folder.h"
 #include "recipes/recipe.h"
+#include "recipes/stored_model.h"
 #include "trainer/checkpoint.h"
 
 namespace weft {
-
-// Texts of an imported checkpoint: this, then the name that the file had.
-inline constexpr char kHfPrefix[] = "huggingface.";
 
 // Whether `path` is a checkpoint made by `weft import`.
 bool is_imported(const fs::path& path);
@@ -43,6 +41,8 @@ class ModelSource final {
   absl::StatusOr<std::map<std::string, std::string>> companions() const;
   // One of them; none where it did not come along.
   absl::StatusOr<std::optional<std::string>> companion(const std::string& name) const;
+  // These and config.json, by name; none where it does not come from Hugging Face.
+  absl::StatusOr<std::map<std::string, std::string>> published() const;
   // The file that holds its tokenizer, if there is one beside the weights, else "tokenizer.json".
   std::string tokenizer_file() const;
 
@@ -56,8 +56,7 @@ class ModelSource final {
  private:
   ModelSource(fs::path folder, std::variant<TensorStore, HfFolder> weights)
       : folder_(std::move(folder)), weights_(std::move(weights)) {}
-  static absl::StatusOr<ModelSource> open_imported(const fs::path& path);
-  static absl::StatusOr<ModelSource> open_run(const fs::path& path, Log& log);
+  static absl::StatusOr<ModelSource> open_store(TensorStore store);
 
   fs::path folder_;
   std::variant<TensorStore, HfFolder> weights_;

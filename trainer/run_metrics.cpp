@@ -117,8 +117,10 @@ absl::Status RunMetrics::validation(const TrainingState& state, const std::strin
   row.add("tokens", state.tokens);
   row.add(prefix + ".loss", result.loss());
   row.add(prefix + ".perplexity", result.perplexity());
-  row.add(prefix + ".bits_per_byte", result.bits_per_byte());
-  bits_per_byte_ = result.bits_per_byte();
+  if (result.text_bytes > 0) {
+    row.add(prefix + ".bits_per_byte", result.bits_per_byte());
+    bits_per_byte_ = result.bits_per_byte();
+  }
   log_->info(record_line(row));
   return write(state.step, row);
 }

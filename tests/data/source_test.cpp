@@ -168,6 +168,22 @@ TEST_F(Source, AnotherProcessAtWorkIsNotWaitedFor) {
   EXPECT_TRUE(fs::exists(fs::path(sums).replace_extension(".1.lock")));
 }
 
+TEST_F(Source, IdsComeFromPairsAlone) {
+  const Tokenizer ids({.kind = TokenizerKind::kIds, .end_id = 2});
+  put("a.txt", "alpha");
+  EXPECT_EQ(open_source(text(), ids, 31, cache(), {}).status().message(),
+            "'" + text().string() + "' is text, and the tokenizer takes token ids alone");
+  const fs::path pair = folder_.path() / "pair";
+  test::make_shards(pair, {{5, 2, 30, 2}, {7}}, 31);
+  const auto shards = open_source(pair, ids, 31, cache(), {});
+  ASSERT_TRUE(shards.ok()) << shards.status();
+  EXPECT_EQ(shards->end_of_document(), 2);
+  EXPECT_EQ(shards->text_tokens(0), 3);  // its last token ends it
+  EXPECT_EQ(shards->text_tokens(1), 1);
+  EXPECT_THAT(std::string(open_source(pair, ids, 30, cache(), {}).status().message()),
+              HasSubstr("document 0, position 2: token id is 30, must be from 0 to 29"));
+}
+
 TEST_F(Source, NoTextIsAnError) {
   put("a.txt", "");
   put("b.txt", "");

@@ -28,5 +28,18 @@ TEST(ByteTokenizerDeathTest, AnIdBeyondTheVocabularyIsAProgrammerError) {
   EXPECT_DEATH(tokenizer.decode(std::vector<int32_t>{257}), "token id 257 of 257");
 }
 
+TEST(IdsTokenizer, KnowsTheEndOfADocumentAndNoText) {
+  const Tokenizer tokenizer({.kind = TokenizerKind::kIds, .end_id = 7});
+  EXPECT_FALSE(tokenizer.reads_text());
+  EXPECT_EQ(tokenizer.end_of_document(), 7);
+  EXPECT_EQ(tokenizer.vocab_size(), 8);
+}
+
+TEST(IdsTokenizerDeathTest, TextIsAProgrammersError) {
+  const Tokenizer tokenizer({.kind = TokenizerKind::kIds, .end_id = 7});
+  EXPECT_DEATH(tokenizer.encode("a"), "a tokenizer of kind ids");
+  EXPECT_DEATH(tokenizer.decode(std::vector<int32_t>{1}), "a tokenizer of kind ids");
+}
+
 }  // namespace
 }  // namespace weft

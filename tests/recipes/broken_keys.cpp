@@ -15,8 +15,9 @@ std::vector<BrokenRecipe> broken_keys() {
        .from = "seed: 1",
        .to = R"(seed: 1
 foo: 1)",
-       .expected = "r.yaml:3:1: unknown key 'foo'; known: name, seed, device, threads, model, "
-                   "stages, optim, precision, validation, guard, checkpoint, logging"},
+       .expected =
+           "r.yaml:3:1: unknown key 'foo'; known: name, seed, device, threads, init, model, "
+           "stages, optim, precision, validation, guard, checkpoint, logging"},
       {.name = "UnknownKeyInModel",
        .from = "hidden_size: 64",
        .to = R"(hidden_size: 64
@@ -77,13 +78,14 @@ foo: 1)",
        .from = "seed: 1",
        .to = R"(seed: 1
 <<: {seed: 2})",
-       .expected = "r.yaml:3:1: unknown key '<<'; known: name, seed, device, threads, model, "
+       .expected = "r.yaml:3:1: unknown key '<<'; known: name, seed, device, threads, init, model, "
                    "stages, optim, precision, validation, guard, checkpoint, logging"},
       {.name = "EmptyKey",
        .from = "seed: 1",
        .to = R"("": 1)",
-       .expected = "r.yaml:2:1: unknown key ''; known: name, seed, device, threads, model, stages, "
-                   "optim, precision, validation, guard, checkpoint, logging"},
+       .expected =
+           "r.yaml:2:1: unknown key ''; known: name, seed, device, threads, init, model, stages, "
+           "optim, precision, validation, guard, checkpoint, logging"},
       {.name = "KeyIsAList",
        .from = "seed: 1",
        .to = R"(seed: 1
@@ -183,8 +185,8 @@ optim: {)",
       {.name = "NothingButAName",
        .from = "",
        .to = "name: lonely\n",
-       .expected = "r.yaml:1:1: model: is missing, needs a map\n"
-                   "r.yaml:1:1: stages: is missing, needs a list of maps, not empty",
+       .expected = "r.yaml:1:1: stages: is missing, needs a list of maps, not empty\n"
+                   "r.yaml:1:1: model: is missing, needs a map",
        .form = Form::kWhole},
   };
 }

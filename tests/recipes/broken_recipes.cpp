@@ -22,7 +22,7 @@ std::string text_of(const BrokenRecipe& broken) {
 std::vector<BrokenRecipe> all_broken_recipes() {
   std::vector<BrokenRecipe> all;
   for (auto* part : {broken_types, broken_keys, broken_ranges, broken_relations, broken_models,
-                     broken_yaml, broken_files, broken_sets}) {
+                     broken_starts, broken_yaml, broken_files, broken_sets}) {
     std::vector<BrokenRecipe> some = part();
     all.insert(all.end(), std::make_move_iterator(some.begin()),
                std::make_move_iterator(some.end()));

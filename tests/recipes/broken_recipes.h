@@ -55,6 +55,7 @@ std::vector<BrokenRecipe> broken_keys();
 std::vector<BrokenRecipe> broken_ranges();
 std::vector<BrokenRecipe> broken_relations();
 std::vector<BrokenRecipe> broken_models();
+std::vector<BrokenRecipe> broken_starts();
 std::vector<BrokenRecipe> broken_yaml();
 std::vector<BrokenRecipe> broken_files();
 std::vector<BrokenRecipe> broken_sets();

@@ -195,7 +195,8 @@ validation: {max_tokens: auto})",
        .from = "sources: [",
        .to = R"(tokenizer: {kind: gpt2}
       sources: [)",
-       .expected = "r.yaml:14:25: stages.0.data.tokenizer.kind: is 'gpt2', must be bytes"},
+       .expected =
+           "r.yaml:14:25: stages.0.data.tokenizer.kind: is 'gpt2', must be one of bytes, ids"},
       {.name = "UnknownDevice",
        .from = "seed: 1",
        .to = R"(seed: 1

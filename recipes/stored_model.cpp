@@ -1,0 +1,179 @@
+#include "recipes/stored_model.h"
+
+#include <algorithm>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+
+#include "models/causal_lm.h"
+#include "models/huggingface/folder.h"
+#include "recipes/load.h"
+
+namespace weft {
+namespace {
+
+enum class Others { kAllowed, kRefused };
+
+// The model's tensors are in the store; whether it may have others.
+absl::Status check_tensors(const TensorStore& store, const ModelRecipe& model, Others others) {
+  const ParameterTable table = parameter_table(build_config(model));
+  for (const ParameterSpec& row : table.rows()) {
+    if (!store.contains(row.name)) {
+      return bad_input(store.folder().string(), ": has no tensor '", row.name, "'");
+    }
+    const Tensor stored = store.view(row.name);
+    if (stored.sizes() != at::IntArrayRef(row.shape)) {
+      return bad_input(store.folder().string(), ": tensor '", row.name, "' is ", stored.sizes(),
+                       ", the model needs ", at::IntArrayRef(row.shape));
+    }
+  }
+  if (others == Others::kAllowed) return absl::OkStatus();
+  for (const std::string& name : store.names()) {
+    if (table.find(name) == nullptr) {
+      return bad_input(store.folder().string(), ": tensor '", name, "' is unexpected");
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::vector<std::string> located(const std::vector<std::string>& warnings, const fs::path& file) {
+  std::vector<std::string> lines;
+  for (const std::string& warning : warnings) lines.push_back(file.string() + ": " + warning);
+  return lines;
+}
+
+absl::StatusOr<StoredModel> imported_model(const TensorStore& store) {
+  const std::string name = std::string(kHfPrefix) + "config.json";
+  WEFT_ASSIGN_OR_RETURN(const std::string text, store.text(name));
+  const fs::path file = store.folder() / name;
+  WEFT_ASSIGN_OR_RETURN(HfConfig config, read_hf_config(text, file.string()));
+  WEFT_RETURN_IF_ERROR(check_tensors(store, config.model, Others::kRefused));
+  return StoredModel{.model = std::move(config.model),
+                     .recipe = {},
+                     .hf_config = std::move(config.json),
+                     .warnings = located(config.warnings, file)};
+}
+
+absl::StatusOr<StoredModel> model_of_run(const TensorStore& store) {
+  WEFT_ASSIGN_OR_RETURN(const std::string text, store.text(kRecipeFile));
+  WEFT_ASSIGN_OR_RETURN(Recipe recipe, parse_recipe(text, (store.folder() / kRecipeFile).string()));
+  WEFT_RETURN_IF_ERROR(check_tensors(store, recipe.model, Others::kAllowed));
+  StoredModel stored{.model = recipe.model, .recipe = std::move(recipe)};
+  const std::string name = std::string(kHfPrefix) + "config.json";
+  if (!store.texts().contains(name)) return stored;
+  WEFT_ASSIGN_OR_RETURN(const std::string config, store.text(name));
+  absl::StatusOr<Json> json = parse_python_json(config);
+  if (!json.ok()) return in_context(json.status(), (store.folder() / name).string());
+  stored.hf_config = *std::move(json);
+  return stored;
+}
+
+// The checkpoint at `path`, or the newest in it; damage that sizes do not show goes unseen.
+absl::StatusOr<TensorStore> open_newest(const fs::path& path) {
+  constexpr auto kSizes = TensorStore::Verify::kSizes;
+  std::error_code error;
+  if (checkpoint_step(path.filename().string()) >= 0 || fs::exists(path / "manifest.json", error)) {
+    return TensorStore::open(path, kSizes);
+  }
+  absl::Status damage = bad_input(
+      path.string(), ": holds no checkpoint (a folder with manifest.json, or a run directory with ",
+      "checkpoints/step-*)");
+  for (const fs::path& place : {path / "checkpoints", path}) {
+    for (const int64_t step : checkpoint_steps(place)) {
+      absl::StatusOr<TensorStore> store = TensorStore::open(place / checkpoint_name(step), kSizes);
+      if (store.ok()) return store;
+      damage = store.status();
+    }
+  }
+  return damage;
+}
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
+}
+
+}  // namespace
+
+absl::StatusOr<StoredModel> stored_model(const TensorStore& store) {
+  return store.texts().contains(kRecipeFile) ? model_of_run(store) : imported_model(store);
+}
+
+absl::StatusOr<StoredModel> read_stored_model(const fs::path& path) {
+  if (is_hf_folder(path)) {
+    WEFT_ASSIGN_OR_RETURN(const HfFolder folder, HfFolder::open(path));
+    const HfConfig& config = folder.config();
+    return StoredModel{.model = config.model,
+                       .recipe = {},
+                       .hf_config = config.json,
+                       .warnings = located(config.warnings, path / "config.json")};
+  }
+  WEFT_ASSIGN_OR_RETURN(const TensorStore store, open_newest(path));
+  return stored_model(store);
+}
+
+std::optional<ModelRecipe> resumed_model(const fs::path& run_dir) {
+  const fs::path place = run_dir / "checkpoints";
+  for (const int64_t step : checkpoint_steps(place)) {
+    const absl::StatusOr<StoredModel> stored = read_stored_model(place / checkpoint_name(step));
+    if (stored.ok()) return stored->model;
+  }
+  return std::nullopt;
+}
+
+absl::StatusOr<std::map<std::string, std::string>> published_files(const TensorStore& store) {
+  std::map<std::string, std::string> files;
+  for (const std::string& name : store.texts()) {
+    if (!name.starts_with(kHfPrefix)) continue;
+    WEFT_ASSIGN_OR_RETURN(files[name.substr(sizeof kHfPrefix - 1)], store.text(name));
+  }
+  return files;
+}
+
+std::string unlike_tensors(const ModelRecipe& model, const ModelRecipe& source) {
+  constexpr size_t kMostNamed = 3;
+  const ParameterTable ours = parameter_table(build_config(model));
+  const ParameterTable theirs = parameter_table(build_config(source));
+  std::vector<std::string> found;
+  for (const ParameterSpec& row : ours.rows()) {
+    const ParameterSpec* other = theirs.find(row.name);
+    if (other == nullptr) {
+      found.push_back(absl::StrCat("'", row.name, "' ", shape_text(row.shape), " is only here"));
+    } else if (other->shape != row.shape) {
+      found.push_back(absl::StrCat("'", row.name, "' is ", shape_text(row.shape), " here, ",
+                                   shape_text(other->shape), " there"));
+    }
+  }
+  for (const ParameterSpec& row : theirs.rows()) {
+    if (ours.find(row.name) == nullptr) {
+      found.push_back(absl::StrCat("'", row.name, "' ", shape_text(row.shape), " is only there"));
+    }
+  }
+  const size_t named = std::min(found.size(), kMostNamed);
+  const std::string text =
+      absl::StrJoin(found.begin(), found.begin() + static_cast<int64_t>(named), "; ");
+  return named == found.size() ? text : absl::StrCat(text, "; and ", found.size() - named, " more");
+}
+
+std::string checkpoint_name(int64_t step) { return absl::StrFormat("step-%08d", step); }
+
+int64_t checkpoint_step(const std::string& name) {
+  constexpr size_t kPrefix = 5;
+  int64_t step = -1;
+  const bool number = name.size() > kPrefix && absl::SimpleAtoi(name.substr(kPrefix), &step);
+  return number && step >= 0 && name == checkpoint_name(step) ? step : -1;
+}
+
+std::vector<int64_t> checkpoint_steps(const fs::path& folder) {
+  std::vector<int64_t> steps;
+  std::error_code error;
+  for (fs::directory_iterator i(folder, error), end; !error && i != end; i.increment(error)) {
+    const int64_t step = checkpoint_step(i->path().filename().string());
+    if (step >= 0) steps.push_back(step);
+  }
+  std::sort(steps.rbegin(), steps.rend());
+  return steps;
+}
+
+}  // namespace weft

@@ -1,0 +1,181 @@
+// Recipes that start from a checkpoint: the model that is left out, or given beside it.
+#include "absl/strings/str_join.h"
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "models/huggingface/folder.h"
+#include "recipes/load.h"
+#include "recipes/stored_model.h"
+#include "tests/support/process.h"
+
+namespace weft {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr const char* kFamilies[] = {"gpt2",   "jamba",   "llama",  "mamba",
+                                     "mamba2", "mixtral", "openelm"};
+
+// Data that is not there: a warning to validate.
+constexpr char kStages[] = R"(
+stages:
+  - steps: 4
+    sequence_length: 12
+    batch_tokens: 48
+    data:
+      tokenizer: {kind: ids, end_id: 2}
+      sources: [{path: shards}]
+)";
+
+// What the llama fixture is, in the words of a recipe.
+constexpr char kModel[] = R"(
+model:
+  family: llama
+  vocab_size: 31
+  hidden_size: 16
+  num_layers: 2
+  num_heads: 4
+  num_kv_heads: 1
+  head_dim: 4
+  intermediate_size: 24
+  max_position: 64
+  tie_embeddings: false
+  norm: {eps: 1.0e-5}
+)";
+
+class StartOfARecipe : public testing::Test {
+ protected:
+  void SetUp() override {
+    before_ = fs::current_path();
+    fs::current_path(folder_.path());
+  }
+  void TearDown() override { fs::current_path(before_); }
+
+  static void copy_fixture(const std::string& family) {
+    fs::remove_all("source");
+    fs::create_directory("source");
+    const fs::path fixture = fs::path(WEFT_SOURCE_DIR) / "tests/parity/fixtures" / family;
+    for (const char* name : {"config.json", "model.safetensors"}) {
+      fs::copy(fixture / name, fs::path("source") / name);
+    }
+  }
+  static absl::StatusOr<LoadedRecipe> load(const std::string& more,
+                                           Purpose purpose = Purpose::kValidate,
+                                           const ResumedModel& resumed = {},
+                                           const std::vector<std::string>& sets = {}) {
+    write_text("r.yaml", "name: on\ninit: {from: huggingface, path: source}" + more);
+    return load_recipe("r.yaml", sets, purpose, resumed);
+  }
+
+ private:
+  TemporaryFolder folder_;
+  fs::path before_;
+};
+
+TEST_F(StartOfARecipe, AModelThatIsLeftOutIsThatOfTheFolder) {
+  for (const char* family : kFamilies) {
+    copy_fixture(family);
+    const auto folder = HfFolder::open("source");
+    ASSERT_TRUE(folder.ok()) << folder.status();
+    const auto loaded = load(kStages);
+    ASSERT_TRUE(loaded.ok()) << family << ": " << loaded.status();
+    EXPECT_EQ(write_model(loaded->recipe.model), write_model(folder->config().model)) << family;
+    EXPECT_STREQ(name_of(loaded->recipe.model.family), family);
+    EXPECT_EQ(*loaded->recipe.stages[0].micro_batch_tokens, 48);
+  }
+}
+
+// A checkpoint describes itself by this text.
+TEST_F(StartOfARecipe, TheResolvedRecipeHasTheWholeModelAndNeedsNoFolder) {
+  for (const char* family : kFamilies) {
+    copy_fixture(family);
+    const auto loaded = load(kStages);
+    ASSERT_TRUE(loaded.ok()) << family << ": " << loaded.status();
+    fs::remove_all("source");
+    const std::string text = write_recipe(loaded->recipe);
+    EXPECT_THAT(text, HasSubstr("init:\n  from: huggingface\n  path: source\nmodel:\n  family: "));
+    const auto again = parse_recipe(text, "written");
+    ASSERT_TRUE(again.ok()) << family << ": " << again.status();
+    EXPECT_EQ(write_recipe(*again), text) << family;
+    EXPECT_TRUE(differences(loaded->recipe, *again).empty()) << family;
+    EXPECT_TRUE(build_config(loaded->recipe.model) == build_config(again->model)) << family;
+  }
+}
+
+TEST_F(StartOfARecipe, AFolderThatIsNotThereIsAWarningToValidateIfTheModelIsGiven) {
+  const auto loaded = load(std::string(kModel) + kStages);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_THAT(loaded->warnings,
+              testing::Contains("r.yaml:2:33: init.path: 'source' does not exist"));
+  for (const auto& [text, purpose] :
+       {std::pair<std::string, Purpose>{std::string(kModel) + kStages, Purpose::kTrain},
+        {kStages, Purpose::kValidate},
+        {kStages, Purpose::kTrain}}) {
+    const auto refused = load(text, purpose);
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(exit_status(refused.status()), 2);
+    EXPECT_THAT(std::string(refused.status().message()),
+                HasSubstr("r.yaml:2:33: init.path: 'source' does not exist"));
+  }
+}
+
+TEST_F(StartOfARecipe, AModelThatIsGivenMustHaveTheFoldersTensors) {
+  copy_fixture("llama");
+  const std::string text = std::string(kModel) + kStages;
+  EXPECT_TRUE(load(text).ok()) << load(text).status();
+  EXPECT_EQ(load(text, Purpose::kValidate, {}, {"model.vocab_size=32"}).status().message(),
+            "r.yaml:4:3: model: must have the tensors of 'source': 'embedding.weight' is [32, 16] "
+            "here, [31, 16] there; 'head.weight' is [32, 16] here, [31, 16] there");
+  EXPECT_EQ(load(text, Purpose::kValidate, {}, {"model.tie_embeddings=true"}).status().message(),
+            "r.yaml:4:3: model: must have the tensors of 'source': 'head.weight' [31, 16] is only "
+            "there");
+  EXPECT_THAT(
+      std::string(load(text, Purpose::kValidate, {}, {"model.num_layers=3"}).status().message()),
+      HasSubstr("' [16] is only here; "));
+}
+
+TEST_F(StartOfARecipe, WhatElseDiffersIsAllowedAndListed) {
+  copy_fixture("llama");
+  const std::string text = std::string(kModel) + kStages;
+  const auto same = load(text),
+             other = load(text, Purpose::kValidate, {}, {"model.rope.theta=2e4"});
+  ASSERT_TRUE(same.ok()) << same.status();
+  ASSERT_TRUE(other.ok()) << other.status();
+  const auto stored = read_stored_model("source");
+  ASSERT_TRUE(stored.ok()) << stored.status();
+  EXPECT_THAT(differences(stored->model, same->recipe.model), testing::IsEmpty());
+  EXPECT_THAT(differences(stored->model, other->recipe.model),
+              testing::Contains("model.rope.theta: 10000 there, 20000 here"));
+}
+
+TEST_F(StartOfARecipe, ARunThatGoesOnHasItsModelAndLooksAtNoFolder) {
+  copy_fixture("llama");
+  const ModelRecipe stored = load(kStages)->recipe.model;
+  fs::remove_all("source");
+  std::string asked_for;
+  const auto resumed = [&](const Recipe& recipe) {
+    asked_for = recipe.name;
+    return std::optional<ModelRecipe>(stored);
+  };
+  for (const std::string& text : {std::string(kStages), std::string(kModel) + kStages}) {
+    const auto loaded = load(text, Purpose::kValidate, resumed);
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    EXPECT_EQ(asked_for, "on");
+    EXPECT_EQ(write_model(loaded->recipe.model), write_model(stored));
+    EXPECT_THAT(absl::StrJoin(loaded->warnings, "\n"), testing::Not(HasSubstr("init.path")));
+  }
+  const auto fresh = [](const Recipe&) { return std::optional<ModelRecipe>(); };
+  EXPECT_FALSE(load(kStages, Purpose::kValidate, fresh).ok());
+}
+
+TEST(CheckpointNames, AreReadAsTheyAreWritten) {
+  EXPECT_EQ(checkpoint_name(12), "step-00000012");
+  EXPECT_EQ(checkpoint_step("step-00000012"), 12);
+  EXPECT_EQ(checkpoint_step(checkpoint_name(1234567890)), 1234567890);
+  for (const char* name : {"step-12", "step-", "latest", "step-00000012.tmp", "step--0000012"}) {
+    EXPECT_EQ(checkpoint_step(name), -1) << name;
+  }
+}
+
+}  // namespace
+}  // namespace weft
