@@ -183,6 +183,17 @@ std::vector<std::string> lost_keys(const ModelRecipe& model, const ModelRecipe& 
   return lost;
 }
 
+// What transformers' class refuses though config.json can say it; empty: nothing.
+std::string refused_by_class(const ModelRecipe& model) {
+  if (model.family != Family::kLlama) return "";
+  if (model.hidden_size % *model.num_heads != 0) {
+    return absl::StrCat("a hidden_size (", model.hidden_size, ") that num_heads (",
+                        *model.num_heads, ") does not divide, also with head_dim given");
+  }
+  if (*model.init.std > 1) return absl::StrCat("an init.std (", *model.init.std, ") above 1");
+  return "";
+}
+
 }  // namespace
 
 absl::StatusOr<Json> parse_python_json(const std::string& text) {
@@ -244,6 +255,10 @@ absl::Status check_exportable(const ModelRecipe& model) {
     return bad_input("a model of family ", name_of(model.family),
                      " has no format in transformers: jamba, mamba, mamba2, llama, gpt2, mixtral "
                      "and openelm have");
+  }
+  const std::string refused = refused_by_class(model);
+  if (!refused.empty()) {
+    return bad_input("transformers' class of family ", name_of(model.family), " refuses ", refused);
   }
   const absl::StatusOr<HfConfig> back =
       read_hf_config(write_hf_config(model, nullptr, "float32").dump(), "config.json");
