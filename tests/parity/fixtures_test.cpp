@@ -40,7 +40,8 @@ fs::path fixture(const std::string& family) {
 
 LoadedModel load(const fs::path& folder, ComputeKind compute) {
   Log log(Log::Echo::kNo);
-  absl::StatusOr<LoadedModel> model = load_model(folder.string(), DeviceKind::kCpu, compute, log, Gradients::kKept);
+  absl::StatusOr<LoadedModel> model =
+      load_model(folder.string(), DeviceKind::kCpu, compute, log, Gradients::kKept);
   WEFT_CHECK(model.ok(), model.status());
   return *std::move(model);
 }
