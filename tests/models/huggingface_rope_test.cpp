@@ -1,7 +1,7 @@
 // Rotary positions and step limits of config.json, in all their spellings.
 #include <cmath>
 #include <limits>
-#include <tuple>
+#include <utility>
 
 #include <gtest/gtest.h>
 
