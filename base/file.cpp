@@ -1,7 +1,9 @@
 #include "base/file.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -240,8 +242,18 @@ uint64_t checksum(std::span<const std::byte> bytes) {
 }
 
 absl::StatusOr<uint64_t> checksum_file(const fs::path& path) {
+  constexpr size_t kPieceBytes = 4 << 20;  // in memory at a time
   WEFT_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
-  return checksum(file.bytes());
+  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(),
+                                                                       &XXH3_freeState);
+  XXH3_64bits_reset(state.get());
+  for (std::span<const std::byte> rest = file.bytes(); !rest.empty();) {
+    const std::span<const std::byte> piece = rest.first(std::min(rest.size(), kPieceBytes));
+    XXH3_64bits_update(state.get(), piece.data(), piece.size());
+    file.release(piece);
+    rest = rest.subspan(piece.size());
+  }
+  return XXH3_64bits_digest(state.get());
 }
 
 std::string hex64(uint64_t value) { return absl::StrFormat("%016x", value); }

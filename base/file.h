@@ -98,7 +98,7 @@ absl::Status sync_folder(const fs::path& folder);
 // Returns once what was written to `file` (unbuffered, named `path`) survives a power cut.
 absl::Status sync_file(std::FILE* file, const fs::path& path);
 
-// XXH3-64 of bytes or of a file's content (read through a mapping), and its 16 lower-case hex
+// XXH3-64 of bytes or of a file's content (a few MB in memory at a time), and its 16 lower-case hex
 // digits.
 uint64_t checksum(std::span<const std::byte> bytes);
 absl::StatusOr<uint64_t> checksum_file(const fs::path& path);

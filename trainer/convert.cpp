@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include <ATen/ops/empty.h>
 
+#include "data/tokenizers/tokenizer.h"
 #include "models/causal_lm.h"
 #include "models/families.h"
 #include "models/huggingface/export.h"
@@ -63,6 +64,10 @@ absl::Status export_checkpoint(const fs::path& path, const fs::path& out,
   WEFT_ASSIGN_OR_RETURN(const ModelSource source, ModelSource::open(path, log));
   HfExport contents{.model = source.model(), .source = source.hf_config()};
   WEFT_ASSIGN_OR_RETURN(contents.companions, source.companions());
+  if (source.recipe() != nullptr && !source.recipe()->stages.empty()) {
+    const Tokenizer tokenizer(source.recipe()->stages[0].data.tokenizer);
+    contents.document_end = tokenizer.end_of_document();
+  }
   const ParameterTable table = parameter_table(build_config(source.model()));
   contents.dtype = [&](const HfPart& part) {
     return options.dtype.value_or(source.dtype(*table.find(part.name)));

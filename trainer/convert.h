@@ -22,7 +22,8 @@ struct ExportOptions {
   int64_t shard_bytes = 5'000'000'000;
 };
 
-// Writes the Hugging Face folder `out`, a new one, from any checkpoint.
+// Writes the Hugging Face folder `out`, a new one, from any checkpoint. A run's has the end of a
+// document in its tokenizer as eos_token_id, and, as each document follows one, as bos_token_id.
 absl::Status export_checkpoint(const fs::path& path, const fs::path& out,
                                const ExportOptions& options, Log& log);
 

@@ -183,6 +183,20 @@ std::vector<std::string> lost_keys(const ModelRecipe& model, const ModelRecipe& 
   return lost;
 }
 
+// What transformers has no model for although config.json could say it; empty: nothing.
+std::string impossible_there(const ModelRecipe& model) {
+  const bool llama = model.family == Family::kLlama;
+  const bool even = llama || model.family == Family::kGpt2 || model.family == Family::kJamba;
+  if (even && model.hidden_size % *model.num_heads != 0) {
+    return absl::StrCat("a hidden_size (", model.hidden_size, ") that num_heads (",
+                        *model.num_heads, ") does not divide, whatever head_dim is");
+  }
+  if (llama && *model.init.std > 1) {
+    return absl::StrCat("an init.std (", *model.init.std, ") above 1");
+  }
+  return "";
+}
+
 }  // namespace
 
 absl::StatusOr<Json> parse_python_json(const std::string& text) {
@@ -245,13 +259,16 @@ absl::Status check_exportable(const ModelRecipe& model) {
                      " has no format in transformers: jamba, mamba, mamba2, llama, gpt2, mixtral "
                      "and openelm have");
   }
+  const std::string no_place = absl::StrCat(
+      "transformers' format of family ", std::string(name_of(model.family)), " has no place for ");
+  const std::string impossible = impossible_there(model);
+  if (!impossible.empty()) return bad_input(no_place, impossible);
   const absl::StatusOr<HfConfig> back =
       read_hf_config(write_hf_config(model, nullptr, "float32").dump(), "config.json");
   if (!back.ok()) return back.status();
   const std::vector<std::string> lost = lost_keys(model, back->model);
   if (lost.empty()) return absl::OkStatus();
-  return bad_input("transformers' format of family ", name_of(model.family),
-                   " has no place for what this model has in ", absl::StrJoin(lost, ", "));
+  return bad_input(no_place, "what this model has in ", absl::StrJoin(lost, ", "));
 }
 
 Json write_hf_config(const ModelRecipe& model, const Json& source, const std::string& dtype) {

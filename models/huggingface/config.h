@@ -24,7 +24,7 @@ struct HfConfig {
 // supported.
 absl::StatusOr<HfConfig> read_hf_config(const std::string& text, const std::string& name);
 
-// Whether transformers has a format for this model; else why not.
+// Whether transformers has a format for this model, and takes what stands in it; else why not.
 absl::Status check_exportable(const ModelRecipe& model);
 
 // config.json for a model. Where `source` (the one that it was read from, or null) says the same,

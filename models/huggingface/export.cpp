@@ -94,8 +94,10 @@ class Exporter {
   }
 
   absl::Status write_texts() {
-    const Json config =
-        write_hf_config(contents_.model, contents_.source, config_dtype(first_type_));
+    Json config = write_hf_config(contents_.model, contents_.source, config_dtype(first_type_));
+    if (contents_.source.is_null() && contents_.document_end.has_value()) {
+      config["bos_token_id"] = config["eos_token_id"] = *contents_.document_end;
+    }
     WEFT_RETURN_IF_ERROR(write_file(folder_ / "config.json", config.dump(2) + "\n"));
     for (const auto& [name, text] : contents_.companions) {
       WEFT_RETURN_IF_ERROR(write_file(folder_ / name, text));

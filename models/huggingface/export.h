@@ -3,6 +3,7 @@
 // what came with the original, and safetensors files with an index where there are several.
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "base/file.h"
@@ -20,6 +21,9 @@ using ReadPart = std::function<absl::StatusOr<Tensor>(const HfPart& part)>;
 struct HfExport {
   ModelRecipe model;
   Json source = nullptr;  // config.json that it was imported with, or null
+  // The token before and after each document: bos and eos where `source`, which has its own, is
+  // null.
+  std::optional<int64_t> document_end = {};
   std::map<std::string, std::string> companions = {};       // file name -> content, as they are
   std::function<at::ScalarType(const HfPart&)> dtype = {};  // on disk
   ReadPart read = {};

@@ -8,16 +8,17 @@
 namespace weft {
 namespace {
 
-RopeType rope_type(MemberReader& v, const Json& dict) {
-  const std::string* word = find_string(dict, "rope_type");
-  if (word == nullptr) word = find_string(dict, "type");
-  if (word == nullptr || *word == "default") return RopeType::kDefault;
-  if (*word == "linear") return RopeType::kLinear;
-  if (*word == "dynamic") return RopeType::kDynamic;
-  if (*word == "llama3") return RopeType::kLlama3;
-  if (*word == "yarn") return RopeType::kYarn;
-  v.problem("rope_scaling",
-            "has type '" + *word + "', weft knows default, linear, dynamic, llama3 and yarn");
+// As transformers reads it: rope_type counts where it is there, also as null, and type only else.
+RopeType rope_type(MemberReader& dict, const Json& json) {
+  const auto now = json.find("rope_type"), old = json.find("type");
+  const auto word = now != json.end() ? now : old;
+  if (word == json.end() || *word == Json("default")) return RopeType::kDefault;
+  if (*word == Json("linear")) return RopeType::kLinear;
+  if (*word == Json("dynamic")) return RopeType::kDynamic;
+  if (*word == Json("llama3")) return RopeType::kLlama3;
+  if (*word == Json("yarn")) return RopeType::kYarn;
+  dict.problem(word.key(), absl::StrCat("is ", word->dump(),
+                                        ", weft knows default, linear, dynamic, llama3 and yarn"));
   return RopeType::kDefault;
 }
 
@@ -42,10 +43,11 @@ void read_yarn(MemberReader& dict, RopeRecipe& rope) {
           : yarn_scale(rope.factor, 1.0);
 }
 
-void read_rope_dictionary(MemberReader& v, const Json& json, ModelRecipe& m) {
+// The dictionary `json`, which is member `name` of the file.
+void read_rope_dictionary(MemberReader& v, const char* name, const Json& json, ModelRecipe& m) {
   MemberReader dict(json);
   RopeRecipe& rope = m.rope;
-  rope.type = rope_type(v, json);
+  rope.type = rope_type(dict, json);
   dict.ignored({"rope_type", "type", "attention_factor", "mscale", "mscale_all_dim", "beta_fast",
                 "beta_slow", "truncate", "low_freq_factor", "high_freq_factor", "factor",
                 "original_max_position_embeddings"});
@@ -71,7 +73,7 @@ void read_rope_dictionary(MemberReader& v, const Json& json, ModelRecipe& m) {
     dict.member("high_freq_factor", rope.high_freq_factor);
   }
   dict.refuse_unknown();
-  for (const std::string& problem : dict.problems()) v.problem("rope_scaling", problem);
+  for (const std::string& problem : dict.problems()) v.problem(name, problem);
 }
 
 double number_of(const Json& json) {
@@ -143,12 +145,14 @@ void rope_members(MemberReader& v, ModelRecipe& m, double default_theta) {
   m.rope.type = RopeType::kDefault;
   v.member("rope_theta", m.rope.theta, default_theta);
   v.fixed("partial_rotary_factor", 1.0);
-  const Json* parameters = v.take("rope_parameters");
-  const Json* scaling = v.take("rope_scaling");
-  const Json* dictionary = scaling != nullptr ? scaling : parameters;
-  if (dictionary == nullptr) return;
-  if (!dictionary->is_object()) return v.problem("rope_scaling", "must be an object or null");
-  read_rope_dictionary(v, *dictionary, m);
+  // As in transformers, the older word counts where it says anything: null and {} do not.
+  v.ignored({"rope_scaling", "rope_parameters"});
+  for (const char* name : {"rope_scaling", "rope_parameters"}) {
+    const Json* dictionary = v.take(name);
+    if (dictionary == nullptr) continue;
+    if (!dictionary->is_object()) return v.problem(name, "must be an object or null");
+    if (!dictionary->empty()) return read_rope_dictionary(v, name, *dictionary, m);
+  }
 }
 
 void rope_members(MemberWriter& v, ModelRecipe& m, double) {

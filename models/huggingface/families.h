@@ -83,30 +83,6 @@ void kv_heads_member(V& v, ModelRecipe& m, std::optional<int64_t> otherwise) {
 void rope_members(MemberReader& v, ModelRecipe& m, double default_theta);
 void rope_members(MemberWriter& v, ModelRecipe& m, double default_theta);
 
-template <class V>
-void llama_members(V& v, ModelRecipe& m) {
-  v.member("vocab_size", m.vocab_size);
-  v.member("hidden_size", m.hidden_size);
-  v.member("intermediate_size", m.intermediate_size);
-  v.member("num_hidden_layers", m.num_layers);
-  v.member("num_attention_heads", m.num_heads);
-  kv_heads_member(v, m, std::nullopt);
-  v.optional("head_dim", m.head_dim);
-  v.member("max_position_embeddings", m.max_position, 2048);
-  v.member("rms_norm_eps", m.norm.eps, 1e-6);
-  v.member("tie_word_embeddings", m.tie_embeddings, false);
-  v.member("attention_bias", m.attention.bias, false);
-  v.member("mlp_bias", m.mlp.bias, false);
-  v.member("initializer_range", m.init.std, 0.02);
-  pad_member(v, m, std::nullopt);
-  rope_members(v, m, 10000.0);
-  v.fixed("hidden_act", "silu");
-  v.training_only("attention_dropout");
-  v.fixed("rope_interleaved", false);
-  v.ignored({"is_llama_config", "transformers.js_config"});
-  v.ignored({"pretraining_tp"});
-}
-
 // The padding token's row; absent: `otherwise`, null: none.
 template <class V>
 void pad_member(V& v, ModelRecipe& m, std::optional<int64_t> otherwise) {
@@ -117,6 +93,46 @@ void pad_member(V& v, ModelRecipe& m, std::optional<int64_t> otherwise) {
     }
   }
   v.optional("pad_token_id", m.pad_token_id);
+}
+
+template <class V>
+void size_members(V& v, ModelRecipe& m) {
+  v.member("vocab_size", m.vocab_size);
+  v.member("hidden_size", m.hidden_size);
+  v.member("num_hidden_layers", m.num_layers);
+}
+
+// What the decoders made after Llama's pattern have in common; the defaults that differ.
+struct DecoderDefaults {
+  std::optional<int64_t> num_kv_heads;  // none: as many as query heads
+  int64_t max_position;
+  double norm_eps;
+  std::optional<int64_t> pad_token_id;  // none: no padding
+};
+template <class V>
+void decoder_members(V& v, ModelRecipe& m, const DecoderDefaults& defaults) {
+  size_members(v, m);
+  v.member("intermediate_size", m.intermediate_size);
+  v.member("num_attention_heads", m.num_heads);
+  kv_heads_member(v, m, defaults.num_kv_heads);
+  v.member("max_position_embeddings", m.max_position, defaults.max_position);
+  v.member("rms_norm_eps", m.norm.eps, defaults.norm_eps);
+  v.member("tie_word_embeddings", m.tie_embeddings, false);
+  v.member("initializer_range", m.init.std, 0.02);
+  pad_member(v, m, defaults.pad_token_id);
+  v.fixed("hidden_act", "silu");
+  v.training_only("attention_dropout");
+}
+
+template <class V>
+void llama_members(V& v, ModelRecipe& m) {
+  decoder_members(v, m, {std::nullopt, 2048, 1e-6, std::nullopt});
+  v.optional("head_dim", m.head_dim);
+  v.member("attention_bias", m.attention.bias, false);
+  v.member("mlp_bias", m.mlp.bias, false);
+  rope_members(v, m, 10000.0);
+  v.fixed("rope_interleaved", false);
+  v.ignored({"is_llama_config", "transformers.js_config", "pretraining_tp"});
 }
 
 // The load-balancing loss: on only where the config says output_router_logits.
@@ -132,28 +148,16 @@ void router_members(V& v, ModelRecipe& m) {
 
 template <class V>
 void mixtral_members(V& v, ModelRecipe& m) {
-  v.member("vocab_size", m.vocab_size);
-  v.member("hidden_size", m.hidden_size);
-  v.member("intermediate_size", m.intermediate_size);
-  v.member("num_hidden_layers", m.num_layers);
-  v.member("num_attention_heads", m.num_heads);
-  kv_heads_member(v, m, 8);
+  decoder_members(v, m, {8, 131072, 1e-5, std::nullopt});
   v.optional("head_dim", m.head_dim);
-  v.member("max_position_embeddings", m.max_position, 131072);
-  v.member("rms_norm_eps", m.norm.eps, 1e-5);
-  v.member("tie_word_embeddings", m.tie_embeddings, false);
   v.member("num_local_experts", m.moe.num_experts, 8);
   v.member("num_experts_per_tok", m.moe.top_k, 2);
-  v.member("initializer_range", m.init.std, 0.02);
-  pad_member(v, m, std::nullopt);
   OrNone<int64_t> window;
   if (m.attention.sliding_window > 0) window = m.attention.sliding_window;
   v.optional("sliding_window", window);
   m.attention.sliding_window = window.value_or(0);
   router_members(v, m);
   rope_members(v, m, 1e6);
-  v.fixed("hidden_act", "silu");
-  v.training_only("attention_dropout");
   v.training_only("router_jitter_noise");
 }
 
@@ -172,15 +176,7 @@ void dt_rank_member(V& v, const char* name, ModelRecipe& m) {
 
 template <class V>
 void jamba_members(V& v, ModelRecipe& m) {
-  v.member("vocab_size", m.vocab_size);
-  v.member("hidden_size", m.hidden_size);
-  v.member("intermediate_size", m.intermediate_size);
-  v.member("num_hidden_layers", m.num_layers);
-  v.member("num_attention_heads", m.num_heads);
-  kv_heads_member(v, m, 8);
-  v.member("max_position_embeddings", m.max_position, 262144);
-  v.member("rms_norm_eps", m.norm.eps, 1e-6);
-  v.member("tie_word_embeddings", m.tie_embeddings, false);
+  decoder_members(v, m, {8, 262144, 1e-6, 0});
   v.member("attn_layer_period", m.layout.attention_period, 8);
   v.member("attn_layer_offset", m.layout.attention_offset, 4);
   if constexpr (!V::kReads) {
@@ -200,12 +196,8 @@ void jamba_members(V& v, ModelRecipe& m) {
   dt_rank_member(v, "mamba_dt_rank", m);
   v.member("mamba_conv_bias", m.mamba.conv_bias, true);
   v.member("mamba_proj_bias", m.mamba.proj_bias, false);
-  v.member("initializer_range", m.init.std, 0.02);
-  pad_member(v, m, 0);
   router_members(v, m);
-  v.fixed("hidden_act", "silu");
   v.fixed("sliding_window", nullptr);
-  v.training_only("attention_dropout");
   v.ignored({"num_logits_to_keep", "use_mamba_kernels", "use_mambapy", "use_associative_scan",
              "mamba_inner_layernorms", "calc_logits_for_entire_prompt", "n_ctx"});
 }
@@ -233,29 +225,33 @@ void gpt2_members(V& v, ModelRecipe& m) {
              "summary_proj_to_labels", "summary_first_dropout", "pad_token_id"});
 }
 
-template <class V>
-void mamba_members(V& v, ModelRecipe& m) {
-  v.member("vocab_size", m.vocab_size);
-  v.member("hidden_size", m.hidden_size);
-  v.member("num_hidden_layers", m.num_layers);
-  v.member("state_size", m.mamba.state_size, 16);
-  v.member("conv_kernel", m.mamba.conv_kernel, 4);
-  v.member("expand", m.mamba.expand, 2);
-  dt_rank_member(v, "time_step_rank", m);
-  v.member("use_bias", m.mamba.proj_bias, false);
-  v.member("use_conv_bias", m.mamba.conv_bias, true);
+// Of Mamba-1 and Mamba-2 alike; `mixer` is m.mamba or m.mamba2.
+template <class V, class Mixer>
+void state_space_members(V& v, ModelRecipe& m, Mixer& mixer) {
+  v.member("conv_kernel", mixer.conv_kernel, 4);
+  v.member("use_bias", mixer.proj_bias, false);
+  v.member("use_conv_bias", mixer.conv_bias, true);
   v.member("layer_norm_epsilon", m.norm.eps, 1e-5);
   v.member("residual_in_fp32", m.residual_fp32, true);
-  v.member("tie_word_embeddings", m.tie_embeddings, true);
-  v.member("time_step_min", m.mamba.dt.min, 0.001);
-  v.member("time_step_max", m.mamba.dt.max, 0.1);
-  v.member("time_step_floor", m.mamba.dt.floor, 1e-4);
-  v.member("time_step_scale", m.mamba.dt.scale, 1.0);
+  v.member("time_step_min", mixer.dt.min, 0.001);
+  v.member("time_step_max", mixer.dt.max, 0.1);
+  v.member("time_step_floor", mixer.dt.floor, 1e-4);
   v.fixed("hidden_act", "silu");
   v.ignored({"intermediate_size", "time_step_init_scheme", "rescale_prenorm_residual",
-             "initializer_range", "use_mambapy", "use_associative_scan", "pad_token_id", "n_layer",
-             "d_model", "d_inner", "fused_add_norm", "rms_norm", "ssm_cfg",
-             "pad_vocab_size_multiple", "max_position_embeddings"});
+             "initializer_range", "pad_token_id", "max_position_embeddings"});
+}
+
+template <class V>
+void mamba_members(V& v, ModelRecipe& m) {
+  size_members(v, m);
+  v.member("state_size", m.mamba.state_size, 16);
+  v.member("expand", m.mamba.expand, 2);
+  dt_rank_member(v, "time_step_rank", m);
+  v.member("time_step_scale", m.mamba.dt.scale, 1.0);
+  v.member("tie_word_embeddings", m.tie_embeddings, true);
+  state_space_members(v, m, m.mamba);
+  v.ignored({"use_mambapy", "use_associative_scan", "n_layer", "d_model", "d_inner",
+             "fused_add_norm", "rms_norm", "ssm_cfg", "pad_vocab_size_multiple"});
 }
 
 // time_step_limit: [low, high], whose high may be {"__float__": "Infinity"}.
@@ -264,11 +260,8 @@ void dt_limit_member(MemberWriter& v, ModelRecipe& m);
 
 template <class V>
 void mamba2_members(V& v, ModelRecipe& m) {
-  v.member("vocab_size", m.vocab_size);
-  v.member("hidden_size", m.hidden_size);
-  v.member("num_hidden_layers", m.num_layers);
+  size_members(v, m);
   v.member("state_size", m.mamba2.state_size, 128);
-  v.member("conv_kernel", m.mamba2.conv_kernel, 4);
   v.member("expand", m.mamba2.expand, 2);
   v.member("head_dim", m.mamba2.head_dim, 64);
   int64_t heads = m.mamba2.expand * m.hidden_size / std::max<int64_t>(1, m.mamba2.head_dim);
@@ -282,21 +275,11 @@ void mamba2_members(V& v, ModelRecipe& m) {
   }
   v.member("n_groups", m.mamba2.num_groups, 8);
   v.member("chunk_size", m.mamba2.chunk_size, 256);
-  v.member("use_bias", m.mamba2.proj_bias, false);
-  v.member("use_conv_bias", m.mamba2.conv_bias, true);
-  v.member("layer_norm_epsilon", m.norm.eps, 1e-5);
-  v.member("residual_in_fp32", m.residual_fp32, true);
   v.member("tie_word_embeddings", m.tie_embeddings, false);
-  v.member("time_step_min", m.mamba2.dt.min, 0.001);
-  v.member("time_step_max", m.mamba2.dt.max, 0.1);
-  v.member("time_step_floor", m.mamba2.dt.floor, 1e-4);
+  state_space_members(v, m, m.mamba2);
   dt_limit_member(v, m);
-  v.fixed("hidden_act", "silu");
   v.fixed("rms_norm", true);
-  v.ignored({"norm_before_gate"});  // the class does not read it
-  v.ignored({"intermediate_size", "time_step_rank", "time_step_init_scheme",
-             "rescale_prenorm_residual", "initializer_range", "pad_token_id",
-             "max_position_embeddings"});
+  v.ignored({"norm_before_gate", "time_step_rank"});  // nothing depends on them
 }
 
 void openelm_members(MemberReader& v, ModelRecipe& m);

@@ -17,6 +17,18 @@ enum class HfLayout {
   kConv,        // [channels, 1, K] of a logical [channels, K]
 };
 
+// A tensor on disk by name, and the logical tensors that it is made of. {i}: layer, {j}: expert.
+// `parts` are separated by spaces; in layers they stand without "layers.{i}.".
+struct HfRule {
+  std::string name;
+  const char* parts;
+  HfLayout layout;
+};
+
+// The table of a family, in the order of transformers' state dict. A rule holds only for layers
+// that have its logical tensors. REQUIRES: a family that transformers has.
+std::vector<HfRule> hf_rules(Family family);
+
 // A logical tensor, or one expert of it, as rows of a tensor on disk.
 struct HfPart {
   std::string name;
@@ -31,8 +43,8 @@ struct HfTensor {
   std::vector<HfPart> parts;  // rows one after the other
 };
 
-// The tensors of a checkpoint, in the order of transformers' state dict. They hold every row of
-// `table` exactly once. REQUIRES: a family that transformers has, and the model's own table.
+// The tensors of a checkpoint, in the order of the rules. They hold every row of `table` exactly
+// once. REQUIRES: a family that transformers has, and the model's own table.
 std::vector<HfTensor> hf_tensors(Family family, const ParameterTable& table);
 
 // What a file may have beyond these (spec/models.md 12, 13): buffers, a head that is tied.

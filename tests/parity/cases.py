@@ -29,6 +29,13 @@ class Case:
         return self.config | self.changed
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A model that weft itself makes and trains for a step or two, so that its config.json has no source."""
+    name: str
+    model: dict[str, Any]  # that of a recipe, but for the sizes that all share
+
+
 def variant(case: Case, name: str, changed: dict[str, Any] | None = None, **fields: Any) -> Case:
     return replace(case, name=name, changed=case.changed | (changed or {}), **fields)
 
@@ -129,6 +136,28 @@ CASES = [
         num_transformer_layers=5, num_gqa_groups=4, ffn_multipliers=[0.5, 1.38, 2.25, 3.12, 4.0],
         num_query_heads=[4, 4, 4, 4, 4], num_kv_heads=[1, 1, 1, 1, 1],
         share_input_output_layers=False)),
+]
+
+TRAINED = [
+    Trained("trained-llama", dict(family="llama", num_heads=4, num_kv_heads=2)),
+    # Other than the defaults of its class, with padding and scaled rotary positions.
+    Trained("trained-llama-scaled", dict(
+        family="llama", num_heads=2, num_kv_heads=1, head_dim=12, tie_embeddings=True, pad_token_id=3,
+        max_position=64, attention=dict(bias=True), mlp=dict(bias=True), norm=dict(eps=1e-4),
+        rope=dict(type="yarn", factor=4.0, original_max_position=16))),
+    Trained("trained-gpt2", dict(family="gpt2", num_heads=4)),
+    Trained("trained-mixtral", dict(
+        family="mixtral", num_heads=4, num_kv_heads=2, moe=dict(num_experts=3, top_k=2),
+        attention=dict(sliding_window=5))),
+    Trained("trained-jamba", dict(
+        family="jamba", num_layers=3, num_heads=4, num_kv_heads=2, pad_token_id=0,
+        moe=dict(num_experts=3, top_k=2), layout=dict(attention_period=3, attention_offset=1))),
+    Trained("trained-mamba", dict(family="mamba", mamba=dict(state_size=7))),
+    Trained("trained-mamba2", dict(
+        family="mamba2", mamba2=dict(state_size=6, head_dim=16, num_groups=2, chunk_size=8))),
+    Trained("trained-openelm", dict(
+        family="openelm", num_layers=3, head_dim=8,
+        layerwise=dict(qkv=[0.5, 1.0], ffn=[0.5, 4.0], gqa_group=2, ffn_divisor=8))),
 ]
 
 

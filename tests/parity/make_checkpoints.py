@@ -7,6 +7,7 @@ A folder is a Hugging Face checkpoint with two more files: ids.json, a list of t
 reference.safetensors (fp32) with `logits.<i>` and `loss.<i>` of each sequence alone, and of all of them
 as one batch `loss`, `aux` and each parameter's gradient under the parameter's name on disk. All follows
 from the case's name. A line for each case tells how far the reference itself is off in fp32.
+The folder of a case that weft trains has recipe.yaml, the text and ids.json.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 
 import openelm
 import reference
-from cases import CASES, FIXTURES, Case
+from cases import CASES, FIXTURES, TRAINED, Case, Trained
 
 # Router probabilities closer than this could change places by rounding.
 LEAST_ROUTING_GAP = 1e-3
@@ -186,6 +187,23 @@ def make(case: Case, folder: Path) -> None:
         seed += 1
 
 
+def make_trained(case: Trained, folder: Path) -> None:
+    """What weft needs to train the model: a text, its recipe, and ids for the comparison."""
+    random = torch.Generator().manual_seed(zlib.crc32(case.name.encode()))
+    (folder / "text").mkdir(parents=True)
+    letters = torch.randint(97, 123, (2000,), generator=random).tolist()
+    (folder / "text" / "a.txt").write_bytes(bytes(letters))
+    stage = {"steps": 2, "sequence_length": 32, "batch_tokens": 128,
+             "data": {"sources": [{"path": str(folder / "text")}]},
+             "schedule": {"kind": "wsd", "peak": 0.01, "warmup_steps": 1, "decay_steps": 1}}
+    recipe = {"name": case.name, "seed": 1, "device": "cpu", "threads": 1,
+              "model": {"hidden_size": 32, "num_layers": 2} | case.model,
+              "stages": [stage], "precision": {"compute": "fp32"}}
+    (folder / "recipe.yaml").write_text(json.dumps(recipe, indent=2) + "\n")
+    ids = [torch.randint(257, (length,), generator=random).tolist() for length in (1, 2, 7, 19, 32)]
+    (folder / "ids.json").write_text(json.dumps(ids) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("out", nargs="?", type=Path)
@@ -194,14 +212,19 @@ def main() -> None:
     arguments = parser.parse_args()
     if (arguments.out is None) == (arguments.fixtures is None):
         parser.error("either OUT or --fixtures DIR")
-    cases = CASES if arguments.out else FIXTURES
+    cases = CASES + TRAINED if arguments.out else FIXTURES
     names = arguments.only or [case.name for case in cases]
     if unknown := set(names) - {case.name for case in cases}:
         parser.error(f"no case is called {', '.join(sorted(unknown))}")
     torch.set_num_threads(1)  # the models are too small for more
     for case in cases:
-        if case.name in names:
-            make(case, (arguments.out or arguments.fixtures) / case.name)
+        if case.name not in names:
+            continue
+        folder = (arguments.out or arguments.fixtures) / case.name
+        if isinstance(case, Trained):
+            make_trained(case, folder)
+        else:
+            make(case, folder)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Compares weft with what the reference computed, for each checkpoint that make_checkpoints.py made.
+"""Compares weft with what the reference computed, for each checkpoint that make_checkpoints.py made,
+and the reference with what weft has trained and exported.
 
     WEFT_PROGRAM=build/cpu/weft parity_test.py FOLDER [--only NAME...]
 
@@ -131,6 +132,38 @@ def check_case(report: Report, folder: Path, work: Path) -> None:
         report.add(case, "program", str(failure))
 
 
+def document_ends(folder: Path) -> str:
+    """What is wrong with the ids of a run's export: 256 is before and after each document."""
+    problems = []
+    for name in ("config.json", "generation_config.json"):
+        members = json.loads((folder / name).read_text())
+        found = {word: members.get(word) for word in ("bos_token_id", "eos_token_id")}
+        if set(found.values()) != {256}:
+            problems.append(f"{name} has {found}")
+    return "; ".join(problems)
+
+
+def check_trained(report: Report, folder: Path, work: Path) -> None:
+    """A run's export, whose config.json has no source, in the reference."""
+    case, ids = folder.name, folder / "ids.json"
+    run, out, exported = (work / name for name in ("run", "out", "exported"))
+    try:
+        weft("train", folder / "recipe.yaml", "--run-dir", run)
+        weft("logits", run, "--ids", ids, "--out", out, "--compute", "fp32")
+        weft("export", run, "--out", exported)
+    except WeftFailed as failure:
+        report.add(case, "program", str(failure))
+        return
+    report.add(case, "ids", document_ends(exported), "bos and eos")
+    try:
+        model = reference.load(exported, torch.float64)  # fails on any key that does not fit
+    except Exception as problem:  # whatever the package raises, it is this check's result
+        report.add(case, "load", f"the reference does not load it: {problem}")
+        return
+    expected = reference.logits_and_losses(model, json.loads(ids.read_text()))
+    check_logits(report, case, load_file(out), {n: t.float() for n, t in expected.items()})
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -143,7 +176,8 @@ def main() -> int:
     report = Report()
     for folder in folders:
         with tempfile.TemporaryDirectory() as work:
-            check_case(report, folder, Path(work))
+            trained = (folder / "recipe.yaml").exists()
+            (check_trained if trained else check_case)(report, folder, Path(work))
     return report.finish()
 
 

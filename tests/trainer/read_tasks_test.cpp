@@ -77,10 +77,10 @@ TEST_F(ReadTasks, CharactersAreCodePoints) {
 
 TEST_F(ReadTasks, IdsNeedNoTokenizerAndTextsBesideThemGiveLengths) {
   with_tokenizer_ = false;
-  const auto read = items(
-      R"({"context_ids": [5, 256], "choices_ids": [[1], [2, 3]], "answer": 1})"
-      "\n"
-      R"({"context_ids": [], "choices_ids": [[1], [2]], "choices": ["één", "two"], "answer": 0})");
+  const auto read = items(R"({"context_ids": [5, 256], "choices_ids": [[1], [2, 3]], "answer": 1})"
+                          "\n"
+                          R"({"context_ids": [], "choices_ids": [[1], [2]], )"
+                          R"("choices": ["één", "two"], "answer": 0})");
   ASSERT_EQ(read.size(), 2u);
   EXPECT_EQ(read[0].context, (Ids{5, 256}));
   EXPECT_EQ(read[0].choices, (std::vector<Ids>{{1}, {2, 3}}));
