@@ -103,7 +103,7 @@ Tensor Rotations::angles(const RopeConfig& config, int64_t head_dim, at::ScalarT
     const int64_t length = positions_.numel() == 0 ? 0 : positions_.max().item<int64_t>() + 1;
     return position * rope_frequencies(config, head_dim, length, type).to(positions_.device());
   }
-  const Tensor lengths = lengths_.cpu().reshape(-1);
+  const Tensor lengths = lengths_.cpu().reshape(-1).contiguous();
   std::vector<Tensor> frequencies;
   for (int64_t i = 0; i < lengths.numel(); ++i) {
     const int64_t length = lengths.const_data_ptr<int64_t>()[i];

@@ -44,7 +44,10 @@ class Generate : public RunTest {
 
   static std::string listed(const Ids& ids) {
     std::string text;
-    for (const int64_t id : ids) text += (text.empty() ? "" : ",") + std::to_string(id);
+    for (const int64_t id : ids) {
+      if (!text.empty()) text += ',';
+      text += std::to_string(id);
+    }
     return text;
   }
 

@@ -23,7 +23,8 @@ class Inspect : public HfTest {
   // Names and shapes of a file, all of them fp32.
   std::map<std::string, std::vector<int64_t>> shapes(const std::string& name) const {
     std::map<std::string, std::vector<int64_t>> shapes;
-    for (const SafetensorsEntry& entry : opened(name).entries()) {
+    const SafetensorsFile file = opened(name);
+    for (const SafetensorsEntry& entry : file.entries()) {
       EXPECT_EQ(entry.dtype, at::kFloat) << entry.name;
       shapes[entry.name] = entry.shape;
     }

@@ -172,7 +172,8 @@ TEST_F(Source, IdsComeFromPairsAlone) {
   const Tokenizer ids({.kind = TokenizerKind::kIds, .end_id = 2});
   put("a.txt", "alpha");
   EXPECT_EQ(open_source(text(), ids, 31, cache(), {}).status().message(),
-            "'" + text().string() + "' is text, and the tokenizer takes token ids alone");
+            internal::join_parts("'", text().string(),
+                                 "' is text, and the tokenizer takes token ids alone"));
   const fs::path pair = folder_.path() / "pair";
   test::make_shards(pair, {{5, 2, 30, 2}, {7}}, 31);
   const auto shards = open_source(pair, ids, 31, cache(), {});

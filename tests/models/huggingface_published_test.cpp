@@ -143,7 +143,8 @@ TEST_P(PublishedConfig, GivesTheParametersOfItsCheckpoint) {
     EXPECT_THAT(config->warnings, IsEmpty());
   }
   int64_t parameters = 0;
-  for (const ParameterSpec& row : parameter_table(build_config(config->model)).rows()) {
+  const ParameterTable table = parameter_table(build_config(config->model));
+  for (const ParameterSpec& row : table.rows()) {
     int64_t count = 1;
     for (const int64_t size : row.shape) count *= size;
     parameters += count;

@@ -127,7 +127,7 @@ TEST(Answers, AFullWindowIsWarnedAboutOnce) {
   const fs::path file = temporary.path() / "log.txt";
   Log log(Log::Echo::kNo);
   ASSERT_TRUE(log.attach(file.string()));
-  GenerationOptions logged = options(0, 64, 2);
+  GenerationOptions logged = options(0, 5, 2);
   logged.log = &log;
   generate(*model.model, five_prompts("llama"), logged);
   EXPECT_THAT(contents(file), testing::MatchesRegex(
