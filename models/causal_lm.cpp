@@ -4,9 +4,8 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/arange.h>
 #include <ATen/ops/embedding.h>
-#include <ATen/ops/tensor.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 
 #include "base/check.h"
@@ -25,6 +24,17 @@ bool has_dynamic_rope(const ModelConfig& config) {
     const auto* attention = std::get_if<AttentionConfig>(&layer.mixer);
     return attention != nullptr && attention->rope.type == RopeType::kDynamic;
   });
+}
+
+// [Bz, count] int64 on the CPU: the positions after those that the rows have.
+Tensor next_positions(const std::vector<int64_t>& lengths, int64_t count) {
+  const auto rows = static_cast<int64_t>(lengths.size());
+  Tensor positions = at::empty({rows, count}, at::kLong);
+  auto* position = positions.mutable_data_ptr<int64_t>();
+  for (const int64_t length : lengths) {
+    for (int64_t i = 0; i < count; ++i) *position++ = length + i;
+  }
+  return positions;
 }
 
 // Of the balance loss that pools layers: they all have the same.
@@ -115,19 +125,22 @@ Tensor CausalLM::extend(const Tensor& tokens, DecodingState& state) const {
   for (const int64_t length : state.lengths) {
     WEFT_CHECK(length + count <= state.capacity, "a state for ", state.capacity, " tokens is full");
   }
-  const at::TensorOptions options = at::TensorOptions(at::kLong).device(types_.device);
-  const Tensor before = at::tensor(state.lengths, at::kLong).to(types_.device).reshape({rows, 1});
-  const Tensor positions = before + at::arange(count, options);
-  const Tensor lengths =
-      has_dynamic_rope(config_) ? (before + count).expand({rows, count}) : Tensor{};
-  NewTokens pass{.count = count,
-                 .lengths = state.lengths,
-                 .starts = at::zeros({rows, count}, options.dtype(at::kBool)),
-                 .rotations = Rotations(positions, lengths)};
+  const Tensor positions = next_positions(state.lengths, count).to(types_.device);
+  std::vector<int64_t> after = state.lengths;
+  for (int64_t& length : after) length += count;
+  const Tensor lengths = has_dynamic_rope(config_)
+                             ? next_positions(after, 1).to(types_.device).expand({rows, count})
+                             : Tensor{};
+  NewTokens pass{
+      .count = count,
+      .lengths = state.lengths,
+      .starts = at::zeros({rows, count}, at::TensorOptions(at::kBool).device(types_.device)),
+      .rotations = Rotations(positions, lengths, &state.frequencies)};
   Tensor x = embed(tokens, positions);
   for (size_t i = 0; i < blocks_.size(); ++i) x = blocks_[i].extend(x, pass, state.layers[i]);
-  for (int64_t& length : state.lengths) length += count;
-  return final_norm_(x, types_.compute);
+  const Tensor hidden = final_norm_(x, types_.compute);
+  state.lengths = std::move(after);
+  return hidden;
 }
 
 Tensor CausalLM::head(const Tensor& hidden) const { return head_logits(hidden, head_); }

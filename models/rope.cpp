@@ -89,6 +89,18 @@ Tensor rope_frequencies(const RopeConfig& c, int64_t head_dim, int64_t length,
   WEFT_CHECK(false, "no rotary positions to compute");
 }
 
+const Tensor& RopeFrequencies::get(const RopeConfig& config, int64_t head_dim,
+                                   at::ScalarType type) {
+  WEFT_CHECK(config.type != RopeType::kDynamic, "these frequencies depend on the length");
+  for (const Made& made : made_) {
+    if (made.head_dim == head_dim && made.type == type && made.config == config) {
+      return made.frequencies;
+    }
+  }
+  made_.push_back({config, head_dim, type, rope_frequencies(config, head_dim, 0, type)});
+  return made_.back().frequencies;
+}
+
 Tensor Rotation::operator()(const Tensor& x) const {
   const std::vector<Tensor> halves = x.split(x.size(-1) / 2, -1);
   return at::addcmul(x * cos, at::cat({halves[1], halves[0]}, -1), sin);
@@ -97,7 +109,10 @@ Tensor Rotation::operator()(const Tensor& x) const {
 Tensor Rotations::angles(const RopeConfig& config, int64_t head_dim, at::ScalarType type) const {
   const Tensor position = positions_.to(type).unsqueeze(-1);  // [Bz, T, 1]
   if (config.type != RopeType::kDynamic) {
-    return position * rope_frequencies(config, head_dim, 0, type).to(positions_.device());
+    const Tensor frequencies = frequencies_ != nullptr
+                                   ? frequencies_->get(config, head_dim, type)
+                                   : rope_frequencies(config, head_dim, 0, type);
+    return position * frequencies.to(positions_.device());
   }
   if (!lengths_.defined()) {
     const int64_t length = positions_.numel() == 0 ? 0 : positions_.max().item<int64_t>() + 1;
@@ -125,8 +140,11 @@ const Rotation& Rotations::get(const RopeConfig& config, int64_t head_dim, at::S
   }
   const auto wide = type == at::kDouble ? at::kDouble : at::kFloat;
   const Tensor angle = angles(config, head_dim, wide).unsqueeze(2);  // [Bz, T, 1, e/2]
-  const Tensor cos = angle.cos() * config.attention_factor;
-  const Tensor sin = angle.sin() * config.attention_factor;
+  Tensor cos = angle.cos(), sin = angle.sin();
+  if (config.attention_factor != 1) {
+    cos = cos * config.attention_factor;
+    sin = sin * config.attention_factor;
+  }
   made_.push_back({config,
                    head_dim,
                    type,

@@ -14,6 +14,22 @@ namespace weft {
 Tensor rope_frequencies(const RopeConfig& config, int64_t head_dim, int64_t length,
                         at::ScalarType type);
 
+// Those that no length changes, each made once: decoding needs them at every token.
+class RopeFrequencies final {
+ public:
+  // As rope_frequencies. REQUIRES: a type other than kDynamic.
+  const Tensor& get(const RopeConfig& config, int64_t head_dim, at::ScalarType type);
+
+ private:
+  struct Made {
+    RopeConfig config;
+    int64_t head_dim;
+    at::ScalarType type;
+    Tensor frequencies;
+  };
+  std::vector<Made> made_;
+};
+
 // Cosines and sines of some positions, scaled by attention_factor.
 struct Rotation {
   // [Bz, T, 1, e] in the type of what is rotated: channels j and j + e/2 have the same cosine, and
@@ -28,9 +44,10 @@ struct Rotation {
 class Rotations final {
  public:
   // positions [Bz, T] int64. lengths: of the sequence that each token belongs to, for `dynamic`:
-  // [Bz, T] int64 or undefined, then one past the largest position.
-  explicit Rotations(Tensor positions, Tensor lengths = {})
-      : positions_(std::move(positions)), lengths_(std::move(lengths)) {}
+  // [Bz, T] int64 or undefined, then one past the largest position. frequencies: kept for the next
+  // pass, or null.
+  explicit Rotations(Tensor positions, Tensor lengths = {}, RopeFrequencies* frequencies = nullptr)
+      : positions_(std::move(positions)), lengths_(std::move(lengths)), frequencies_(frequencies) {}
 
   const Rotation& get(const RopeConfig& config, int64_t head_dim, at::ScalarType type);
 
@@ -44,6 +61,7 @@ class Rotations final {
   Tensor angles(const RopeConfig& config, int64_t head_dim, at::ScalarType type) const;
 
   Tensor positions_, lengths_;
+  RopeFrequencies* frequencies_;
   std::vector<Made> made_;
 };
 
