@@ -55,6 +55,12 @@ inline ConvParameters<C> load_conv_parameters(const ConvInputs<S>& in, const Con
     const int64_t channel = task.first + v * kLanes<C>;
     const int count = task.channels - v * kLanes<C>;
     bias[v] = in.bias == nullptr ? Vec<C>{} : load(in.bias + channel, count);
+    if (taps == 4 && count >= kLanes<C>) {
+      Vec<C> columns[4];
+      load_four_columns(in.weight + channel * taps, columns);
+      for (int j = 0; j < 4; ++j) weight[j * kConvVectors<C> + v] = columns[3 - j];
+      continue;
+    }
     for (int64_t j = 0; j < taps; ++j) {
       weight[j * kConvVectors<C> + v] =
           load_column(in.weight + channel * taps, taps, taps - 1 - j, count);

@@ -36,12 +36,31 @@ inline Pair<float> load_pair(const Bf16* from) {
 }
 
 // The first `count` numbers, and zeros.
+#if defined(__AVX512F__)
+// Without branches, lest products and sums be contracted here and not there.
+inline Pair<float> load_pair(const float* from, int count) {
+  const unsigned lanes = first_lanes(count);
+  return {_mm512_maskz_loadu_ps(static_cast<__mmask16>(lanes), from),
+          _mm512_maskz_loadu_ps(static_cast<__mmask16>(lanes >> 16), from + 16)};
+}
+inline Pair<double> load_pair(const double* from, int count) {
+  const unsigned lanes = first_lanes(count);
+  return {_mm512_maskz_loadu_pd(static_cast<__mmask8>(lanes), from),
+          _mm512_maskz_loadu_pd(static_cast<__mmask8>(lanes >> 8), from + 8)};
+}
+inline Pair<float> load_pair(const Bf16* from, int count) {
+  const __m512i bits = _mm512_maskz_loadu_epi16(first_lanes(count), from);
+  return {reinterpret_cast<Vec<float>>(_mm512_slli_epi32(bits, 16)),
+          reinterpret_cast<Vec<float>>(_mm512_and_si512(bits, _mm512_set1_epi32(-65536)))};
+}
+#else
 template <class S>
-inline Pair<Compute<S>> load_pair(const S* from, int64_t count) {
+inline Pair<Compute<S>> load_pair(const S* from, int count) {
   S padded[kPairLanes<Compute<S>>] = {};
-  for (int64_t i = 0; i < count; ++i) padded[i] = from[i];
+  for (int i = 0; i < count; ++i) padded[i] = from[i];
   return load_pair(padded);
 }
+#endif
 
 // sum[k * kRows + r] += x row k * weight row r. load(p) is the pair of vectors at p.
 template <int kX, int kRows, class S, class Load>
@@ -133,8 +152,8 @@ inline void row_linear_sums(const LinearInput<S>& x, int64_t row, const LinearRo
   }
   if (left > 0) {
     add_products<kX, kRows>(
-        from, x_stride, weight, weight_stride, [left](const S* p) { return load_pair(p, left); },
-        sum);
+        from, x_stride, weight, weight_stride,
+        [count = static_cast<int>(left)](const S* p) { return load_pair(p, count); }, sum);
   }
 }
 

@@ -41,6 +41,38 @@ inline Vec<C> load_column(const C* table, int64_t columns, int64_t n, int count)
   return load_full(lanes);
 }
 
+// Lanes of two vectors of rows of four numbers: columns `kFirst` and kFirst + 1, half a vector
+// each.
+template <int kFirst, class V, int... I>
+inline V two_of_four_columns(V a, V b, Indexes<I...>) {
+  constexpr int kHalf = sizeof...(I) / 2;
+  return __builtin_shufflevector(a, b,
+                                 (I < kHalf ? 4 * I + kFirst : 4 * (I - kHalf) + kFirst + 1)...);
+}
+// The first (kSecond: second) half of both.
+template <bool kSecond, class V, int... I>
+inline V halves(V a, V b, Indexes<I...>) {
+  constexpr int kLanes = sizeof...(I), kHalf = kLanes / 2, kShift = kSecond ? kHalf : 0;
+  return __builtin_shufflevector(a, b, (I < kHalf ? I + kShift : I + kHalf + kShift)...);
+}
+
+// The four columns of a table [kLanes, 4]; scalar loads would take as long as what they are for.
+template <class C>
+inline void load_four_columns(const C* table, Vec<C> (&columns)[4]) {
+  constexpr int kWidth = kLanes<C>;
+  constexpr auto kAll = Indexes<__integer_pack(kWidth)...>{};
+  const Vec<C> v[4] = {load_full(table), load_full(table + kWidth), load_full(table + 2 * kWidth),
+                       load_full(table + 3 * kWidth)};
+  const Vec<C> low[2] = {two_of_four_columns<0>(v[0], v[1], kAll),
+                         two_of_four_columns<2>(v[0], v[1], kAll)};
+  const Vec<C> high[2] = {two_of_four_columns<0>(v[2], v[3], kAll),
+                          two_of_four_columns<2>(v[2], v[3], kAll)};
+  for (int i = 0; i < 2; ++i) {
+    columns[2 * i] = halves<false>(low[i], high[i], kAll);
+    columns[2 * i + 1] = halves<true>(low[i], high[i], kAll);
+  }
+}
+
 // The reverse: lanes up to `count` to rows of column n.
 template <class C>
 inline void store_column(C* table, int64_t columns, int64_t n, Vec<C> v, int count) {

@@ -5,8 +5,8 @@
 namespace weft::cpu {
 namespace {
 
-// States of a single token that are worth a thread: some 15 microseconds.
-constexpr int64_t kStatesOfAThread = 32768;
+// States of a single token that are worth a thread: some 4 microseconds.
+constexpr int64_t kStatesOfAThread = 6144;
 
 template <class S>
 void scan_step(const ScanForward<S>& scan, Isa isa) {

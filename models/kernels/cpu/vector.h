@@ -82,7 +82,33 @@ inline void store_full(Bf16* to, Vec<float> v) {
   __builtin_memcpy(to, &half, sizeof half);
 }
 
-// The first `count` lanes; lanes behind them are 0 when loaded and left alone when stored.
+// The first `count` lanes (all, if there are fewer); those behind them are 0 when loaded and left
+// alone when stored, and their memory is not touched.
+#if defined(__AVX512F__)
+inline unsigned first_lanes(int count) { return count > 0 ? (1U << count) - 1 : 0; }
+
+inline Vec<float> load(const float* from, int count) {
+  if (count >= kLanes<float>) return load_full(from);
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>(first_lanes(count)), from);
+}
+inline Vec<double> load(const double* from, int count) {
+  if (count >= kLanes<double>) return load_full(from);
+  return _mm512_maskz_loadu_pd(static_cast<__mmask8>(first_lanes(count)), from);
+}
+inline Vec<float> load(const Bf16* from, int count) {
+  if (count >= kLanes<float>) return load_full(from);
+  const __m256i half = _mm256_maskz_loadu_epi16(static_cast<__mmask16>(first_lanes(count)), from);
+  return reinterpret_cast<Vec<float>>(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
+inline void store(float* to, Vec<float> v, int count) {
+  if (count >= kLanes<float>) return store_full(to, v);
+  _mm512_mask_storeu_ps(to, static_cast<__mmask16>(first_lanes(count)), v);
+}
+inline void store(double* to, Vec<double> v, int count) {
+  if (count >= kLanes<double>) return store_full(to, v);
+  _mm512_mask_storeu_pd(to, static_cast<__mmask8>(first_lanes(count)), v);
+}
+#else
 template <class S>
 inline Vec<Compute<S>> load(const S* from, int count) {
   if (count >= kLanes<Compute<S>>) return load_full(from);
@@ -90,6 +116,7 @@ inline Vec<Compute<S>> load(const S* from, int count) {
   for (int i = 0; i < count; ++i) padded[i] = from[i];
   return load_full(padded);
 }
+#endif
 template <class S>
 inline void store(S* to, Vec<Compute<S>> v, int count) {
   if (count >= kLanes<Compute<S>>) return store_full(to, v);
