@@ -1,5 +1,9 @@
 #include "models/moe.h"
 
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/argsort.h>
@@ -125,6 +129,38 @@ Moe::Moe(const MoeConfig& config, const ParameterStore& store, const std::string
       up_(store.compute(prefix + ".experts.up.weight")),
       down_(store.compute(prefix + ".experts.down.weight")) {}
 
+namespace {
+
+struct Choice {
+  int64_t expert;
+  double weight;
+};
+
+// What `route` chooses for one token with logits [E], in ascending order of expert.
+template <class T>
+std::vector<Choice> choose(const T* logits, const MoeConfig& config) {
+  const int64_t count = config.num_experts;
+  std::vector<T> p(logits, logits + count);
+  const T largest = *std::max_element(p.begin(), p.end());
+  T sum = 0;
+  for (T& x : p) sum += x = std::exp(x - largest);
+  for (T& x : p) x /= sum;
+  std::vector<int64_t> order(static_cast<size_t>(count));
+  std::iota(order.begin(), order.end(), int64_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return p[a] > p[b]; });
+  order.resize(static_cast<size_t>(config.top_k));
+  std::sort(order.begin(), order.end());
+  T kept = 0;
+  for (const int64_t expert : order) kept += p[expert];
+  std::vector<Choice> choices;
+  for (const int64_t expert : order) {
+    choices.push_back({expert, config.renormalize ? p[expert] / kept : p[expert]});
+  }
+  return choices;
+}
+
+}  // namespace
+
 Routing route(const Tensor& logits, int64_t top_k, bool renormalize) {
   Routing routing;
   routing.probabilities = logits.softmax(-1);
@@ -193,24 +229,26 @@ Tensor Moe::grouped_experts(const Tensor& tokens, const Routing& routing,
   return weighted.sum(1).to(tokens.scalar_type());
 }
 
-// The same for a few tokens without gradients: only the experts that are used are touched, and no
-// row is padded.
-Tensor Moe::few_tokens(const Tensor& tokens, const Routing& routing) const {
-  const Tensor experts = routing.experts.cpu();
-  const auto expert = experts.accessor<int64_t, 2>();
-  Tensor sum = at::zeros(tokens.sizes(), routing.weights.options());
+// The same for a few tokens without gradients, from the router's logits [n, E]: only the experts
+// that are used are touched, and no row is padded.
+Tensor Moe::few_tokens(const Tensor& tokens, const Tensor& logits) const {
+  Tensor sum = at::zeros(tokens.sizes(), logits.options());
   for (int64_t t = 0; t < tokens.size(0); ++t) {
     const Tensor x = tokens.narrow(0, t, 1);
+    const std::vector<Choice> choices =
+        logits.scalar_type() == at::kDouble
+            ? choose(logits.const_data_ptr<double>() + t * config_.num_experts, config_)
+            : choose(logits.const_data_ptr<float>() + t * config_.num_experts, config_);
     std::vector<RowLinearLayer> layers;  // gate and up of each
-    for (int64_t slot = 0; slot < config_.top_k; ++slot) {
-      layers.push_back({gate_[expert[t][slot]], {}});
-      layers.push_back({up_[expert[t][slot]], {}});
+    for (const Choice& choice : choices) {
+      layers.push_back({gate_[choice.expert], {}});
+      layers.push_back({up_[choice.expert], {}});
     }
     const std::vector<Tensor> gate_up = row_linear(x, layers);
-    for (int64_t slot = 0; slot < config_.top_k; ++slot) {
-      const Tensor hidden = gated(gate_up[2 * slot], gate_up[2 * slot + 1], Activation::kSilu);
-      const Tensor y = row_linear(hidden, down_[expert[t][slot]], {});
-      sum.narrow(0, t, 1).addcmul_(y.to(sum.scalar_type()), routing.weights[t][slot]);
+    for (size_t i = 0; i < choices.size(); ++i) {
+      const Tensor hidden = gated(gate_up[2 * i], gate_up[2 * i + 1], Activation::kSilu);
+      const Tensor y = row_linear(hidden, down_[choices[i].expert], {});
+      sum.narrow(0, t, 1).add_(y, choices[i].weight);
     }
   }
   return sum.to(tokens.scalar_type());
@@ -219,9 +257,10 @@ Tensor Moe::few_tokens(const Tensor& tokens, const Routing& routing) const {
 Tensor Moe::forward(const Tensor& x, RouterStats* stats) const {
   const Tensor tokens = x.reshape({-1, x.size(2)});                         // [n, d]
   const Tensor logits = Linear(router_)(tokens.to(router_.scalar_type()));  // [n, E]
+  if (stats == nullptr && is_few_rows(tokens)) {
+    return few_tokens(tokens, logits).reshape(x.sizes());
+  }
   const Routing routing = route(logits, config_.top_k, config_.renormalize);
-  if (stats == nullptr && is_few_rows(tokens))
-    return few_tokens(tokens, routing).reshape(x.sizes());
   const Dispatch plan = dispatch(routing.experts.detach(), config_.num_experts);
   if (stats != nullptr && tokens.size(0) > 0) {
     report(logits, routing, plan.counts, x.size(0), *stats);

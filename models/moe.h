@@ -48,7 +48,7 @@ class Moe final {
   void report(const Tensor& logits, const Routing& routing, const Tensor& counts, int64_t rows,
               RouterStats& stats) const;
   Tensor grouped_experts(const Tensor& tokens, const Routing& routing, const Dispatch& plan) const;
-  Tensor few_tokens(const Tensor& tokens, const Routing& routing) const;
+  Tensor few_tokens(const Tensor& tokens, const Tensor& logits) const;
 
   MoeConfig config_;
   Tensor router_;            // [E, d]
