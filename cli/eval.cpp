@@ -1,4 +1,3 @@
-#include <cstdio>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,6 +10,7 @@
 
 #include "cli/commands.h"
 #include "cli/model_options.h"
+#include "cli/output.h"
 #include "trainer/evaluate.h"
 #include "trainer/load_model.h"
 #include "trainer/run_data.h"
@@ -55,6 +55,53 @@ const Tokenizer* tokenizer_of(const LoadedModel& loaded) {
   return loaded.tokenizer.has_value() ? &*loaded.tokenizer : nullptr;
 }
 
+absl::Status check_token(const char* name, int64_t id, const LoadedModel& loaded) {
+  const int64_t vocab_size = loaded.model->config().vocab_size;
+  if (id < vocab_size) return absl::OkStatus();
+  return bad_input(name, ": is ", id, ", must be a token id from 0 to ", vocab_size - 1);
+}
+
+absl::Status check_end_id(std::optional<int64_t> end_id, const LoadedModel& loaded) {
+  if (!end_id.has_value()) return absl::OkStatus();
+  if (loaded.tokenizer.has_value()) {
+    return bad_input(
+        "--end-id: goes with a model whose tokenizer weft does not read; this one's "
+        "tokenizer says what ends a document");
+  }
+  return check_token("--end-id", *end_id, loaded);
+}
+
+// The length of a window: what was asked for, or the usual one, with room for the context.
+absl::StatusOr<int64_t> window_length(const EvalArguments& arguments, const LoadedModel& loaded) {
+  // What a published model is made for can be more than the logits of one sequence have room for.
+  const int64_t usual =
+      loaded.of_run ? loaded.sequence_length : std::min(loaded.sequence_length, kUsualLength);
+  const int64_t length = arguments.sequence_length.value_or(usual);
+  if (arguments.context >= length) {
+    return bad_input("--context: is ", arguments.context, ", must be below the sequence length (",
+                     length, ")");
+  }
+  const int64_t positions = loaded.model->config().learned_positions;
+  if (positions > 0 && length > positions) {
+    return bad_input("--sequence-length: is ", length, ", the model has positions for ", positions);
+  }
+  return length;
+}
+
+// The token that ends a document of a .bin/.idx pair.
+absl::StatusOr<int64_t> end_of_documents(const std::string& path, const LoadedModel& loaded,
+                                         std::optional<int64_t> end_id) {
+  if (end_id.has_value()) return *end_id;
+  WEFT_ASSIGN_OR_RETURN(const std::vector<int64_t> ends, loaded.end_ids);
+  if (ends.empty()) {
+    return bad_input(path,
+                     ": needs --end-id, the token that ends a document: the model's "
+                     "configuration has no eos_token_id");
+  }
+  WEFT_RETURN_IF_ERROR(check_token("eos_token_id", ends.front(), loaded));
+  return ends.front();
+}
+
 absl::StatusOr<TokenShards> open_shards(const std::string& path, const LoadedModel& loaded,
                                         std::optional<int64_t> end_id) {
   const int64_t vocab_size = loaded.model->config().vocab_size;
@@ -63,18 +110,8 @@ absl::StatusOr<TokenShards> open_shards(const std::string& path, const LoadedMod
     if (!tokenizer.ok()) return in_context(tokenizer.status(), path);
     return open_source(path, *tokenizer, vocab_size, cache_folder() / "tokens", {});
   }
-  std::optional<int64_t> end = end_id;
-  if (!end.has_value() && !loaded.end_ids.empty()) end = loaded.end_ids.front();
-  if (!end.has_value()) {
-    return bad_input(path,
-                     ": needs --end-id, the token that ends a document: the model's "
-                     "configuration has no eos_token_id");
-  }
-  if (*end >= vocab_size) {
-    return bad_input(end_id.has_value() ? "--end-id" : "eos_token_id", ": is ", *end,
-                     ", must be a token id from 0 to ", vocab_size - 1);
-  }
-  return TokenShards::open(path, vocab_size, static_cast<int32_t>(*end));
+  WEFT_ASSIGN_OR_RETURN(const int64_t end, end_of_documents(path, loaded, end_id));
+  return TokenShards::open(path, vocab_size, static_cast<int32_t>(end));
 }
 
 absl::StatusOr<std::vector<Input>> open_inputs(const std::vector<std::string>& paths,
@@ -97,12 +134,13 @@ absl::StatusOr<std::vector<Input>> open_inputs(const std::vector<std::string>& p
 }
 
 // Bytes are known of what weft's own tokenizer made.
-void print(const std::string& path, const Evaluation& result, bool bytes_known) {
-  absl::PrintF("%s: loss=%.6f perplexity=%.4f", path, result.loss(), result.perplexity());
-  if (bytes_known) absl::PrintF(" bits_per_byte=%.6f", result.bits_per_byte());
-  absl::PrintF(" tokens=%d", result.targets);
-  if (bytes_known) absl::PrintF(" bytes=%d", result.text_bytes);
-  absl::PrintF("\n");
+std::string line(const Evaluation& result, bool bytes_known) {
+  std::string text =
+      absl::StrFormat("loss=%.6f perplexity=%.4f", result.loss(), result.perplexity());
+  if (bytes_known) absl::StrAppendFormat(&text, " bits_per_byte=%.6f", result.bits_per_byte());
+  absl::StrAppendFormat(&text, " tokens=%d", result.targets);
+  if (bytes_known) absl::StrAppendFormat(&text, " bytes=%d", result.text_bytes);
+  return text;
 }
 
 std::string shown(const std::string& name, const std::optional<Accuracy>& accuracy) {
@@ -115,10 +153,10 @@ std::string shown(const std::string& name, const std::optional<Accuracy>& accura
                          number(known.standard_error));
 }
 
-void print(const std::string& path, const ChoiceResult& result) {
-  absl::PrintF("%s: %s %s %s items=%d\n", path, shown("acc", result.acc),
-               shown("acc_norm", result.acc_norm), shown("acc_bytes", result.acc_bytes),
-               result.items);
+std::string line(const ChoiceResult& result) {
+  return absl::StrFormat("%s %s %s items=%d", shown("acc", result.acc),
+                         shown("acc_norm", result.acc_norm), shown("acc_bytes", result.acc_bytes),
+                         result.items);
 }
 
 absl::StatusOr<int> run(const EvalArguments& arguments) {
@@ -127,24 +165,8 @@ absl::StatusOr<int> run(const EvalArguments& arguments) {
   WEFT_ASSIGN_OR_RETURN(
       const LoadedModel loaded,
       load_model(arguments.model.checkpoint, arguments.model.device, arguments.model.compute, log));
-  if (arguments.end_id.has_value() && loaded.tokenizer.has_value()) {
-    return bad_input(
-        "--end-id: goes with a model whose tokenizer weft does not read; this one's "
-        "tokenizer says what ends a document");
-  }
-  // What a published model is made for can be more than the logits of one sequence have room for.
-  const int64_t usual = loaded.tokenizer.has_value()
-                            ? loaded.sequence_length
-                            : std::min(loaded.sequence_length, kUsualLength);
-  const int64_t length = arguments.sequence_length.value_or(usual);
-  if (arguments.context >= length) {
-    return bad_input("--context: is ", arguments.context, ", must be below the sequence length (",
-                     length, ")");
-  }
-  const int64_t positions = loaded.model->config().learned_positions;
-  if (positions > 0 && length > positions) {
-    return bad_input("--sequence-length: is ", length, ", the model has positions for ", positions);
-  }
+  WEFT_RETURN_IF_ERROR(check_end_id(arguments.end_id, loaded));
+  WEFT_ASSIGN_OR_RETURN(const int64_t length, window_length(arguments, loaded));
   std::string path;
   const auto progress = [&](int64_t done, int64_t total) {
     log.transient(absl::StrCat(path, ": ", 100 * done / total, " %"));
@@ -162,21 +184,21 @@ absl::StatusOr<int> run(const EvalArguments& arguments) {
                         open_inputs(arguments.paths, loaded, arguments.end_id, choice_options));
   for (const Input& input : inputs) {
     path = input.path;
+    std::string result;
     if (const auto* items = std::get_if<std::vector<ChoiceItem>>(&input.data)) {
-      const ChoiceResult result = evaluate_choices(*loaded.model, *items, choice_options);
-      log.transient("");
-      print(path, result);
+      result = line(evaluate_choices(*loaded.model, *items, choice_options));
     } else {
-      const Evaluation result = evaluate(*loaded.model, std::get<TokenShards>(input.data),
-                                         {.sequence_length = length,
-                                          .context = arguments.context,
-                                          .max_tokens = {},
-                                          .rows = std::max<int64_t>(1, kTokensPerForward / length),
-                                          .device = device,
-                                          .progress = progress});
-      log.transient("");
-      print(path, result, loaded.tokenizer.has_value());
+      const EvaluationOptions options = {.sequence_length = length,
+                                         .context = arguments.context,
+                                         .max_tokens = {},
+                                         .rows = std::max<int64_t>(1, kTokensPerForward / length),
+                                         .device = device,
+                                         .progress = progress};
+      result = line(evaluate(*loaded.model, std::get<TokenShards>(input.data), options),
+                    loaded.tokenizer.has_value());
     }
+    log.transient("");
+    WEFT_RETURN_IF_ERROR(print(absl::StrCat(path, ": ", result, "\n")));
   }
   return 0;
 }
@@ -211,7 +233,8 @@ void add_eval(CLI::App& app, Context& context) {
   command
       ->add_option("--end-id", arguments->end_id,
                    "token that stands before and after each document of a .bin/.idx pair, for a "
-                   "model whose tokenizer weft does not read; default: its first eos_token_id")
+                   "model whose tokenizer weft does not read; default: what it was trained with, "
+                   "or its first eos_token_id")
       ->option_text("ID")
       ->check(CLI::NonNegativeNumber);
   command->footer(

@@ -1,12 +1,12 @@
 #include "recipes/explain.h"
 
-#include <cstdio>
 #include <memory>
 #include <string>
 
 #include <CLI/CLI.hpp>
 
 #include "cli/commands.h"
+#include "cli/output.h"
 
 namespace weft {
 namespace {
@@ -18,11 +18,11 @@ struct ExplainOptions {
 
 absl::StatusOr<int> run(const ExplainOptions& options) {
   if (options.markdown) {
-    std::fputs(recipe_reference().c_str(), stdout);
+    WEFT_RETURN_IF_ERROR(print(recipe_reference()));
     return 0;
   }
   WEFT_ASSIGN_OR_RETURN(const std::string text, explain(options.key));
-  std::fputs(text.c_str(), stdout);
+  WEFT_RETURN_IF_ERROR(print(text));
   return 0;
 }
 

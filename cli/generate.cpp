@@ -1,6 +1,5 @@
 #include "trainer/generate.h"
 
-#include <cstdio>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,6 +10,7 @@
 
 #include "cli/commands.h"
 #include "cli/model_options.h"
+#include "cli/output.h"
 #include "trainer/generation_window.h"
 #include "trainer/load_model.h"
 #include "trainer/prompts.h"
@@ -31,11 +31,6 @@ struct GenerateArguments {
   std::vector<std::string> stop;
   SamplingConfig sampling{.temperature = 0.8};
 };
-
-void print(const std::string& text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
-}
 
 absl::StatusOr<std::vector<Prompt>> prompts_of(const GenerateArguments& arguments,
                                                const LoadedModel& model) {
@@ -66,22 +61,24 @@ class Output {
         prompts_(prompts),
         streams_(prompts.size() == 1 && arguments.prompts.empty()),
         stops_(prompts.size(), StopStrings(arguments.stop)),
-        texts_(prompts.size()) {
-    if (streams_) print(prompts[0].text);
-  }
+        texts_(prompts.size()) {}
 
-  bool add(size_t index, int64_t token) {
+  absl::Status begin() const { return streams_ ? print(prompts_[0].text) : absl::OkStatus(); }
+
+  // Whether the text goes on.
+  absl::StatusOr<bool> add(size_t index, int64_t token) {
     std::string shown = absl::StrCat(token, " ");
     if (model_.tokenizer.has_value()) shown = stops_[index].push(decode(model_, {token}));
     texts_[index] += shown;
-    if (streams_) print(shown);
-    return !stops_[index].stopped() && std::ferror(stdout) == 0;
+    if (streams_) WEFT_RETURN_IF_ERROR(print(shown));
+    return !stops_[index].stopped();
   }
 
-  void finish(size_t index, const std::vector<int64_t>& answer) {
+  absl::Status finish(size_t index, const std::vector<int64_t>& answer) {
     const std::string rest = stops_[index].finish();
     texts_[index] += rest;
-    print((streams_ ? rest : answer_line(model_, prompts_[index], answer, texts_[index])) + "\n");
+    return print((streams_ ? rest : answer_line(model_, prompts_[index], answer, texts_[index])) +
+                 "\n");
   }
 
  private:
@@ -107,17 +104,20 @@ absl::StatusOr<int> run(const GenerateArguments& arguments) {
   std::vector<std::vector<int64_t>> tokens;
   for (const Prompt& prompt : prompts) tokens.push_back(prompt.tokens);
   Output output(loaded, prompts, arguments);
-  generate(*loaded.model, tokens,
-           {.sampling = arguments.sampling,
-            .seed = arguments.seed,
-            .max_tokens = arguments.max_tokens,
-            .window = window,
-            .end_tokens = std::move(ends),
-            .batch = arguments.batch,
-            .device = loaded.runtime.types.device,
-            .on_token = [&](size_t index, int64_t token) { return output.add(index, token); },
-            .on_answer = [&](size_t index, const auto& answer) { output.finish(index, answer); },
-            .log = &log});
+  const GenerationOptions options = {
+      .sampling = arguments.sampling,
+      .seed = arguments.seed,
+      .max_tokens = arguments.max_tokens,
+      .window = window,
+      .end_tokens = std::move(ends),
+      .batch = arguments.batch,
+      .device = loaded.runtime.types.device,
+      .on_token = [&](size_t index, int64_t token) { return output.add(index, token); },
+      .on_answer = [&](size_t index, const auto& answer) { return output.finish(index, answer); },
+      .log = &log};
+  WEFT_RETURN_IF_ERROR(check_state_memory(loaded, state_size(tokens, options)));
+  WEFT_RETURN_IF_ERROR(output.begin());
+  WEFT_RETURN_IF_ERROR(generate(*loaded.model, tokens, options).status());
   return 0;
 }
 
@@ -173,13 +173,13 @@ void add_generate(CLI::App& app, Context& context) {
   command->add_option("--stop", arguments->stop, "end before this text; repeatable")
       ->take_all()
       ->expected(1);
-  command
-      ->add_option("--end-id", arguments->end_ids,
-                   "end at this token; repeatable; default: the tokenizer's end of a document, or "
-                   "every eos_token_id of generation_config.json (else of config.json)")
-      ->take_all()
-      ->expected(1);
-  command->add_flag("--past-end", arguments->past_end, "go on after the end of a document");
+  auto* end_id = command->add_option(
+      "--end-id", arguments->end_ids,
+      "end at this token; repeatable; default: the tokenizer's end of a document, or every "
+      "eos_token_id of generation_config.json (else of config.json)");
+  end_id->take_all()->expected(1);
+  command->add_flag("--past-end", arguments->past_end, "go on after the end of a document")
+      ->excludes(end_id);
   command
       ->add_option(
           "--window", arguments->window,

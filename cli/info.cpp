@@ -1,4 +1,3 @@
-#include <cstdio>
 #include <memory>
 #include <optional>
 #include <string>
@@ -6,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/commands.h"
+#include "cli/output.h"
 #include "trainer/describe_run.h"
 
 namespace weft {
@@ -21,11 +21,11 @@ absl::StatusOr<int> run(const InfoOptions& options) {
   if (options.context.has_value()) {
     WEFT_ASSIGN_OR_RETURN(const std::string state,
                           describe_state(options.path, *options.context, log));
-    std::fputs(state.c_str(), stdout);
+    WEFT_RETURN_IF_ERROR(print(state));
     return 0;
   }
   WEFT_ASSIGN_OR_RETURN(const std::string text, describe_run(options.path, log));
-  std::fputs(text.c_str(), stdout);
+  WEFT_RETURN_IF_ERROR(print(text));
   return 0;
 }
 

@@ -25,13 +25,18 @@ enum class What { kLogits, kGradients };
 
 // What would be noticed only once everything has been computed.
 absl::Status check_out(const fs::path& out) {
+  if (out.empty()) return bad_input("--out: is empty; give the name of a file");
   std::error_code error;
   if (fs::is_directory(out, error)) {
     return bad_input("--out: '", out.string(), "' is a folder; give the name of a file");
   }
   const fs::path folder = out.parent_path();
-  if (folder.empty() || fs::is_directory(folder, error)) return absl::OkStatus();
-  return bad_input("--out: '", out.string(), "': there is no folder '", folder.string(), "'");
+  if (!folder.empty() && !fs::is_directory(folder, error)) {
+    return bad_input("--out: '", out.string(), "': there is no folder '", folder.string(), "'");
+  }
+  // What it has created is gone again at once.
+  const absl::Status created = AtomicFile::create(out).status();
+  return created.ok() ? created : bad_input("--out: ", created.message());
 }
 
 absl::StatusOr<int> run(const InspectArguments& arguments, What what) {

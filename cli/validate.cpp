@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/commands.h"
+#include "cli/output.h"
 #include "recipes/load.h"
 #include "recipes/plan.h"
 
@@ -20,7 +21,7 @@ struct ValidateOptions {
 absl::StatusOr<int> run(const ValidateOptions& options) {
   WEFT_ASSIGN_OR_RETURN(const LoadedRecipe loaded,
                         load_recipe(options.recipe, options.sets, Purpose::kValidate));
-  std::fputs(describe_plan(loaded.recipe).c_str(), stdout);
+  WEFT_RETURN_IF_ERROR(print(describe_plan(loaded.recipe)));
   for (const std::string& warning : loaded.warnings) {
     std::fprintf(stderr, "warning: %s\n", warning.c_str());
   }

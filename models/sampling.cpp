@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <vector>
 
 #include "base/check.h"
@@ -49,17 +48,26 @@ template <class Value>
 std::vector<Candidate> candidates_of(std::span<const Value> logits) {
   std::vector<Candidate> candidates(logits.size());
   for (size_t i = 0; i < logits.size(); ++i) {
-    // Only with numbers is there an order.
-    const double logit = std::isnan(logits[i]) ? -std::numeric_limits<double>::infinity()
-                                               : static_cast<double>(logits[i]);
-    candidates[i] = {logit, static_cast<int64_t>(i)};
+    candidates[i] = {static_cast<double>(logits[i]), static_cast<int64_t>(i)};
   }
   return candidates;
 }
 
-// Probabilities are in units of that of the most likely token.
-int64_t draw(std::vector<Candidate> candidates, const SamplingConfig& config, double u) {
-  const double best = std::min_element(candidates.begin(), candidates.end(), comes_before)->logit;
+// The first of the largest logits, if they are an order.
+template <class Value>
+std::optional<int64_t> most_likely(std::span<const Value> logits) {
+  size_t best = 0;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    if (std::isnan(logits[i])) return std::nullopt;
+    if (logits[i] > logits[best]) best = i;
+  }
+  if (std::isinf(logits[best])) return std::nullopt;
+  return static_cast<int64_t>(best);
+}
+
+// `best` is the largest logit: probabilities are in units of that of its token.
+int64_t draw(std::vector<Candidate> candidates, double best, const SamplingConfig& config,
+             double u) {
   const auto mass = [&](const Candidate& candidate) {
     return std::exp((candidate.logit - best) / config.temperature);
   };
@@ -93,11 +101,11 @@ int64_t draw(std::vector<Candidate> candidates, const SamplingConfig& config, do
 }
 
 template <class Value>
-int64_t sample(std::span<const Value> logits, const SamplingConfig& config, double u) {
-  if (config.temperature == 0) {
-    return std::max_element(logits.begin(), logits.end()) - logits.begin();
-  }
-  return draw(candidates_of(logits), config, u);
+std::optional<int64_t> sample(std::span<const Value> logits, const SamplingConfig& config,
+                              double u) {
+  const std::optional<int64_t> best = most_likely(logits);
+  if (!best.has_value() || config.temperature == 0) return best;
+  return draw(candidates_of(logits), static_cast<double>(logits[*best]), config, u);
 }
 
 template <class Value>
@@ -115,7 +123,7 @@ void penalize(std::span<Value> logits, std::span<const int64_t> tokens, Value pe
 
 }  // namespace
 
-int64_t sample_token(const Tensor& logits, const SamplingConfig& config, double u) {
+std::optional<int64_t> sample_token(const Tensor& logits, const SamplingConfig& config, double u) {
   WEFT_CHECK(logits.dim() == 1 && logits.numel() > 0 && logits.is_cpu(),
              "logits must be [V] on the CPU");
   const Tensor dense = logits.contiguous();

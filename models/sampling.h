@@ -1,6 +1,7 @@
 #pragma once
 // The next token as a pure function of its logits and one uniform number.
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "base/schema.h"
@@ -19,8 +20,8 @@ struct SamplingConfig {
 // logits [V] fp32 or fp64 on the CPU, u in [0, 1) -> a token id. Tokens are ordered by falling
 // logit, ties by rising id; cuts come in the order top_k, top_p (arXiv:1904.09751), min_p
 // (arXiv:2407.01082), each over what the one before has left. In fp64. repetition_penalty is not
-// looked at.
-int64_t sample_token(const Tensor& logits, const SamplingConfig& config, double u);
+// looked at. None where the logits are no order of tokens: one is NaN, or the largest is infinite.
+std::optional<int64_t> sample_token(const Tensor& logits, const SamplingConfig& config, double u);
 
 // Divides the positive logits of `tokens` by `penalty` and multiplies the negative ones, each token
 // once (arXiv:1909.05858). logits [V] fp32 or fp64, contiguous, on the CPU, changed in place.

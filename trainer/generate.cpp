@@ -1,6 +1,7 @@
 #include "trainer/generate.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 
 #include <ATen/core/grad_mode.h>
@@ -32,30 +33,28 @@ class Generator {
         prompts_(prompts),
         options_(options),
         head_(model.decoding_head()),
+        size_(state_size(prompts, options)),
         answers_(prompts.size()),
         done_(prompts.size()) {
-    size_t longest = 0;
-    for (const Tokens& prompt : prompts) longest = std::max(longest, prompt.size());
-    capacity_ = static_cast<int64_t>(longest) + options.max_tokens;
-    if (options.window.has_value()) capacity_ = std::min(capacity_, *options.window);
     const int64_t positions = model.config().learned_positions;
-    WEFT_CHECK(positions == 0 || capacity_ <= positions, capacity_, " tokens for ", positions,
-               " positions");
+    WEFT_CHECK(positions == 0 || size_.capacity <= positions, size_.capacity, " tokens for ",
+               positions, " positions");
   }
 
-  std::vector<Tokens> run() {
-    const size_t rows = std::min(static_cast<size_t>(options_.batch), prompts_.size());
-    state_ = model_.new_state(static_cast<int64_t>(rows), capacity_);
-    while (active_.size() < rows && next_ < prompts_.size()) {
+  absl::StatusOr<std::vector<Tokens>> run() {
+    state_ = model_.new_state(size_.rows, size_.capacity);
+    while (static_cast<int64_t>(active_.size()) < size_.rows && next_ < prompts_.size()) {
       const size_t row = active_.size();
       active_.push_back(next_sequence());
-      if (!settle(row, read_prompt(row))) active_.pop_back();
+      WEFT_ASSIGN_OR_RETURN(const bool waits, settle(row, read_prompt(row)));
+      if (!waits) active_.pop_back();
     }
     state_ = narrow_rows(state_, 0, static_cast<int64_t>(active_.size()));
     while (!active_.empty()) {
       const Tensor logits = step();
       for (size_t row = active_.size(); row-- > 0;) {
-        if (!settle(row, logits[static_cast<int64_t>(row)])) remove(row);
+        WEFT_ASSIGN_OR_RETURN(const bool waits, settle(row, logits[static_cast<int64_t>(row)]));
+        if (!waits) remove(row);
       }
     }
     return std::move(answers_);
@@ -72,13 +71,14 @@ class Generator {
 
   // Draws from a row's logits [V] and goes on alone until the row waits for the next step: from the
   // last half of a full window, or with the next prompt. False if no prompt is left for the row.
-  bool settle(size_t row, Tensor logits) {
+  absl::StatusOr<bool> settle(size_t row, Tensor logits) {
     while (true) {
-      if (draw(active_[row], logits)) {
-        if (state_.lengths[row] < capacity_) return true;
+      WEFT_ASSIGN_OR_RETURN(const bool goes_on, draw(active_[row], logits));
+      if (goes_on) {
+        if (state_.lengths[row] < size_.capacity) return true;
         logits = restart(row);
       } else {
-        finish(active_[row]);
+        WEFT_RETURN_IF_ERROR(finish(active_[row]));
         if (next_ == prompts_.size()) return false;
         active_[row] = next_sequence();
         logits = read_prompt(row);
@@ -87,28 +87,36 @@ class Generator {
   }
 
   // Draws the next token; whether the sequence wants another one after it.
-  bool draw(Sequence& sequence, const Tensor& logits) const {
+  absl::StatusOr<bool> draw(Sequence& sequence, const Tensor& logits) const {
     penalize_repetition(logits, sequence.tokens, options_.sampling.repetition_penalty);
     const double u = sequence.stream.uniform(static_cast<uint64_t>(sequence.answered));
-    const int64_t token = sample_token(logits, options_.sampling, u);
+    const std::optional<int64_t> token = sample_token(logits, options_.sampling, u);
+    if (!token.has_value()) {
+      return run_failure("prompt ", sequence.index + 1, ": the logits of token ",
+                         sequence.answered + 1, " are not finite numbers");
+    }
     const Tokens& ends = options_.end_tokens;
-    if (std::find(ends.begin(), ends.end(), token) != ends.end()) return false;
-    sequence.tokens.push_back(token);
+    if (std::find(ends.begin(), ends.end(), *token) != ends.end()) return false;
+    sequence.tokens.push_back(*token);
     ++sequence.answered;
-    if (options_.on_token && !options_.on_token(sequence.index, token)) return false;
+    if (options_.on_token) {
+      WEFT_ASSIGN_OR_RETURN(const bool wanted, options_.on_token(sequence.index, *token));
+      if (!wanted) return false;
+    }
     return sequence.answered < options_.max_tokens;
   }
 
   Tensor read_prompt(size_t row) {
     const auto size = static_cast<int64_t>(active_[row].tokens.size());
-    return prefill(row, std::min(size, capacity_));
+    return prefill(row, std::min(size, size_.capacity));
   }
 
   Tensor restart(size_t row) {
-    const int64_t half = std::max<int64_t>(1, capacity_ / 2);
+    const int64_t half = std::max<int64_t>(1, size_.capacity / 2);
     if (options_.log != nullptr && !warned_) {
-      options_.log->warning("window of ", capacity_, " tokens is full: what is before the last ",
-                            half, " is forgotten, and these are read again");
+      options_.log->warning("window of ", size_.capacity,
+                            " tokens is full: what is before the last ", half,
+                            " is forgotten, and these are read again");
     }
     warned_ = true;
     return prefill(row, half);
@@ -144,13 +152,15 @@ class Generator {
     return model_.next_logits(hidden.select(1, hidden.size(1) - 1), head_).cpu();
   }
 
-  void finish(const Sequence& sequence) {
+  absl::Status finish(const Sequence& sequence) {
     answers_[sequence.index].assign(sequence.tokens.end() - sequence.answered,
                                     sequence.tokens.end());
     done_[sequence.index] = true;
     for (; shown_ < done_.size() && done_[shown_]; ++shown_) {
-      if (options_.on_answer) options_.on_answer(shown_, answers_[shown_]);
+      if (!options_.on_answer) continue;
+      WEFT_RETURN_IF_ERROR(options_.on_answer(shown_, answers_[shown_]));
     }
+    return absl::OkStatus();
   }
 
   // The last row takes the place of one that has ended.
@@ -169,7 +179,7 @@ class Generator {
   const std::vector<Tokens>& prompts_;
   const GenerationOptions& options_;
   const Tensor head_;
-  int64_t capacity_ = 0;          // tokens that a row has room for: no more than can come
+  const StateSize size_;
   DecodingState state_;           // of active_, a row each
   std::vector<Sequence> active_;  // each with a last token that its row has not seen
   size_t next_ = 0;               // the first prompt that has not begun
@@ -181,14 +191,26 @@ class Generator {
 
 }  // namespace
 
-std::vector<std::vector<int64_t>> generate(const CausalLM& model,
-                                           const std::vector<std::vector<int64_t>>& prompts,
-                                           const GenerationOptions& options) {
+StateSize state_size(const std::vector<std::vector<int64_t>>& prompts,
+                     const GenerationOptions& options) {
+  if (options.max_tokens == 0) return {};
+  size_t longest = 0;
+  for (const Tokens& prompt : prompts) longest = std::max(longest, prompt.size());
+  const int64_t most = static_cast<int64_t>(longest) + options.max_tokens;
+  return {.rows = std::min(options.batch, static_cast<int64_t>(prompts.size())),
+          .capacity = std::min(most, options.window.value_or(most))};
+}
+
+absl::StatusOr<std::vector<std::vector<int64_t>>> generate(
+    const CausalLM& model, const std::vector<std::vector<int64_t>>& prompts,
+    const GenerationOptions& options) {
   WEFT_CHECK(options.batch >= 1 && options.window.value_or(1) >= 1, "a batch of ", options.batch,
              ", a window of ", options.window.value_or(1));
   const at::NoGradGuard no_grad;
   if (options.max_tokens > 0) return Generator(model, prompts, options).run();
-  for (size_t i = 0; options.on_answer && i < prompts.size(); ++i) options.on_answer(i, {});
+  for (size_t i = 0; options.on_answer && i < prompts.size(); ++i) {
+    WEFT_RETURN_IF_ERROR(options.on_answer(i, {}));
+  }
   return std::vector<std::vector<int64_t>>(prompts.size());
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "base/status.h"
 #include "models/causal_lm.h"
 #include "models/sampling.h"
 
@@ -22,21 +23,32 @@ struct GenerationOptions {
   std::vector<int64_t> end_tokens = {};  // a prompt's generation ends when one of them is drawn
   int64_t batch = 8;                     // prompts at once
   at::Device device = at::kCPU;
-  // Called with each new token of prompt `index`; returning false ends that prompt's generation.
-  std::function<bool(size_t index, int64_t token)> on_token = {};
+  // Called with each new token of prompt `index`; false ends that prompt's generation, an error all
+  // of it.
+  std::function<absl::StatusOr<bool>(size_t index, int64_t token)> on_token = {};
   // Called with each prompt's answer, in the order of the prompts, as soon as it and all before it
-  // are there.
-  std::function<void(size_t index, const std::vector<int64_t>& answer)> on_answer = {};
+  // are there; an error ends all generation.
+  std::function<absl::Status(size_t index, const std::vector<int64_t>& answer)> on_answer = {};
   Log* log = nullptr;  // is warned, once a call, that a window was full
 };
 
 // The tokens that follow each prompt (each at least one token), without the end token. Token i
 // after prompt p is drawn with the i-th number of (seed, "generate", p), so it depends neither on
 // the other prompts nor on `batch` (but for the last bits of matrix products with several rows). A
-// prompt that has ended makes room for the next one.
-// REQUIRES: with learned positions, a window of at most that many tokens.
-std::vector<std::vector<int64_t>> generate(const CausalLM& model,
-                                           const std::vector<std::vector<int64_t>>& prompts,
-                                           const GenerationOptions& options);
+// prompt that has ended makes room for the next one. Errors: logits that sample_token cannot draw
+// from, a run failure that names the prompt and the token, from 1; what on_token and on_answer
+// give. REQUIRES: with learned positions, a window of at most that many tokens.
+absl::StatusOr<std::vector<std::vector<int64_t>>> generate(
+    const CausalLM& model, const std::vector<std::vector<int64_t>>& prompts,
+    const GenerationOptions& options);
+
+// The state that `generate` keeps: prompts that go on at once, and the tokens that each has room
+// for, no more than can come.
+struct StateSize {
+  int64_t rows = 0;
+  int64_t capacity = 0;
+};
+StateSize state_size(const std::vector<std::vector<int64_t>>& prompts,
+                     const GenerationOptions& options);
 
 }  // namespace weft

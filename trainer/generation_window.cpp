@@ -3,6 +3,10 @@
 #include <algorithm>
 #include <variant>
 
+#include "absl/strings/str_format.h"
+
+#include "recipes/plan.h"
+
 namespace weft {
 
 std::optional<int64_t> generation_window(const LoadedModel& model, std::optional<int64_t> asked) {
@@ -34,6 +38,25 @@ absl::Status check_window(const LoadedModel& model, std::optional<int64_t> windo
                 *window, " (--window sets it)");
   }
   return absl::OkStatus();
+}
+
+absl::Status check_state_memory(const LoadedModel& model, const StateSize& size) {
+  constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
+  const StoreTypes& types = model.runtime.types;
+  const StateBytes row = state_bytes(model.model->config(), size.capacity,
+                                     static_cast<int>(c10::elementSize(types.compute)));
+  const double state = static_cast<double>(size.rows) * (row.keys_and_values + row.scan);
+  double weights = 0;
+  for (const Parameter& p : model.store->parameters()) {
+    weights += static_cast<double>(p.compute.nbytes());
+  }
+  const auto available = static_cast<double>(available_memory(types.device.type()));
+  if (state + weights <= available) return absl::OkStatus();
+  return bad_input(absl::StrFormat(
+      "--window, --max-tokens, --batch: %d prompts at once with room for %d tokens each need %.1f "
+      "GiB of memory beside %.1f GiB of weights, this %s has %.1f GiB",
+      size.rows, size.capacity, state / kGiB, weights / kGiB,
+      types.device.is_cuda() ? "GPU" : "machine", available / kGiB));
 }
 
 }  // namespace weft

@@ -1,11 +1,12 @@
 #pragma once
-// How many tokens a model sees at once while it generates.
+// How many tokens a model sees at once while it generates, and whether there is memory for them.
 #include <cstdint>
 #include <optional>
 #include <vector>
 
 #include "base/log.h"
 #include "base/status.h"
+#include "trainer/generate.h"
 #include "trainer/load_model.h"
 #include "trainer/prompts.h"
 
@@ -20,5 +21,8 @@ std::optional<int64_t> generation_window(const LoadedModel& model, std::optional
 // only its last tokens are read.
 absl::Status check_window(const LoadedModel& model, std::optional<int64_t> window,
                           const std::vector<Prompt>& prompts, Log& log);
+
+// Bad input: the state and the weights together need more memory than there is.
+absl::Status check_state_memory(const LoadedModel& model, const StateSize& size);
 
 }  // namespace weft

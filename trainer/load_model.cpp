@@ -61,6 +61,9 @@ absl::StatusOr<std::vector<int64_t>> end_ids_of(const ModelSource& source) {
 
 absl::StatusOr<Tokenizer> LoadedModel::need_tokenizer() const {
   if (tokenizer.has_value()) return *tokenizer;
+  if (of_run) {
+    return bad_input(path, ": was trained on token ids; give token ids instead of text");
+  }
   return bad_input(path, ": its tokenizer, ", tokenizer_file,
                    ", is not one that weft reads; give token ids instead of text");
 }
@@ -72,7 +75,6 @@ absl::StatusOr<LoadedModel> load_model(const std::string& path, DeviceKind devic
   if (source.recipe() != nullptr) recipe = *source.recipe();
   if (device != DeviceKind::kAuto) recipe.device = device;
   if (compute != ComputeKind::kAuto) recipe.precision.compute = compute;
-  WEFT_ASSIGN_OR_RETURN(std::vector<int64_t> end_ids, end_ids_of(source));
   for (const auto& [key, message] : missing_units(recipe)) {
     return bad_input(key, ": ", message,
                      " (--device and --compute replace what it was trained with)");
@@ -93,12 +95,13 @@ absl::StatusOr<LoadedModel> load_model(const std::string& path, DeviceKind devic
   if (tokenizer.has_value() && !tokenizer->reads_text()) tokenizer.reset();
   return LoadedModel{.recipe = source.model(),
                      .runtime = runtime,
+                     .of_run = source.recipe() != nullptr,
                      .step = source.step(),
                      .path = source.folder().string(),
                      .sequence_length = longest_sequence(source),
                      .tokenizer = tokenizer,
                      .tokenizer_file = source.tokenizer_file(),
-                     .end_ids = std::move(end_ids),
+                     .end_ids = end_ids_of(source),
                      .table = std::move(table),
                      .store = std::move(store),
                      .model = std::move(model)};

@@ -17,6 +17,7 @@ namespace weft {
 struct LoadedModel {
   ModelRecipe recipe;
   Runtime runtime;
+  bool of_run;              // a run has trained it: its recipe says how long its sequences are
   int64_t step;             // updates done; 0 where it is not a run's checkpoint
   std::string path;         // the checkpoint's folder
   int64_t sequence_length;  // tokens that it was trained on, or made for
@@ -26,20 +27,21 @@ struct LoadedModel {
   std::string tokenizer_file;
   // The ids that end a text: of a run, what ends its documents; of a model from Hugging Face, in
   // the order of the file, eos_token_id of generation_config.json, or where that has none, of
-  // config.json.
-  std::vector<int64_t> end_ids;
+  // config.json. Bad input: generation_config.json is not JSON, eos_token_id neither a token id nor
+  // a list of them. Only what ends a text by itself needs them.
+  absl::StatusOr<std::vector<int64_t>> end_ids;
   std::unique_ptr<ParameterTable> table;
   std::unique_ptr<ParameterStore> store;
   std::unique_ptr<CausalLM> model;
 
-  // The tokenizer, or bad input that says which file it would have to be read from.
+  // The tokenizer, or bad input that says that there is none, or which file it would have to be
+  // read from.
   absl::StatusOr<Tokenizer> need_tokenizer() const;
 };
 
 // `path`: what ModelSource::open takes. `device` and `compute` replace those of a run's recipe
-// unless they are auto. Bad input: what ModelSource::open refuses; an eos_token_id that is neither
-// a token id nor a list of them. Without gradients a parameter takes the memory of its compute
-// value alone.
+// unless they are auto. Bad input: what ModelSource::open refuses; a device or a number type that
+// this machine lacks. Without gradients a parameter takes the memory of its compute value alone.
 absl::StatusOr<LoadedModel> load_model(const std::string& path, DeviceKind device,
                                        ComputeKind compute, Log& log,
                                        Gradients gradients = Gradients::kNone);

@@ -46,6 +46,10 @@ TEST_F(EvalHf, EndTokensOutOfTheVocabularyAreRefused) {
   expect_refused({"eval", "llama", "shards", "--end-id", "31"},
                  "--end-id: is 31, must be a token id from 0 to 30");
   EXPECT_THAT(weft({"eval", "llama", "shards", "--end-id", "-1"}).output, HasSubstr("--end-id: "));
+  write_text(path("task.jsonl"),
+             R"({"context_ids": [1, 7], "choices_ids": [[8, 9], [5]], "answer": 0})");
+  expect_refused({"eval", "llama", "task.jsonl", "--end-id", "9999"},
+                 "--end-id: is 9999, must be a token id from 0 to 30");
   fs::remove(path("llama") / "generation_config.json");
   Json config = json_of("llama/config.json");
   config["eos_token_id"] = 40;
@@ -58,6 +62,18 @@ TEST_F(EvalHf, EndTokensOutOfTheVocabularyAreRefused) {
                  "shards: needs --end-id, the token that ends a document: the model's "
                  "configuration has no eos_token_id");
   EXPECT_THAT(evaluated({"shards", "--end-id", "2"}), HasSubstr(" tokens=44\n"));
+}
+
+TEST_F(EvalHf, AWrongEndOfTheModelStopsOnlyWhatNeedsIt) {
+  const std::string usual = evaluated({"shards"});
+  write_text(path("llama") / "generation_config.json", R"({"eos_token_id": [2, 2.5]})");
+  expect_refused({"eval", "llama", "shards"},
+                 "llama/generation_config.json: eos_token_id: is [2,2.5], must be a token id or a "
+                 "list of them");
+  EXPECT_EQ(evaluated({"shards", "--end-id", "2"}), usual);
+  write_text(path("task.jsonl"),
+             R"({"context_ids": [1, 7], "choices_ids": [[8, 9], [5]], "answer": 0})");
+  EXPECT_THAT(evaluated({"task.jsonl"}), HasSubstr(" items=1\n"));
 }
 
 TEST_F(EvalHf, TextNeedsATokenizer) {

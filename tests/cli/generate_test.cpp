@@ -10,6 +10,7 @@ namespace {
 using nlohmann::json;
 using testing::EndsWith;
 using testing::HasSubstr;
+using testing::MatchesRegex;
 using testing::Not;
 using Ids = std::vector<int64_t>;
 
@@ -172,6 +173,49 @@ TEST_F(Generate, EndsAtAnyEndId) {
   const Outcome wrong = generate("llama", {"--ids", "1", "--end-id", "31"});
   EXPECT_EQ(wrong.exit_status, 2);
   EXPECT_EQ(wrong.output, "--end-id: is 31, must be a token id from 0 to 30\n");
+  const Outcome both = generate("llama", {"--ids", "1", "--past-end", "--end-id", "19"});
+  EXPECT_EQ(both.exit_status, 2);
+  EXPECT_THAT(both.output, HasSubstr("--end-id excludes --past-end\n"));
+}
+
+TEST_F(Generate, AWrongEndOfTheModelStopsOnlyWhoNeedsIt) {
+  write_text(folder() / "llama" / "generation_config.json", R"({"eos_token_id": "x"})");
+  const Outcome needed = generate("llama", {"--ids", "1,2,3"});
+  EXPECT_EQ(needed.exit_status, 2);
+  EXPECT_EQ(needed.output,
+            "llama/generation_config.json: eos_token_id: is \"x\", must be a token id or a list of "
+            "them\n");
+  EXPECT_EQ(tokens("llama", {"--ids", "1,2,3", "--max-tokens", "8", "--end-id", "12"}),
+            (Ids{8, 17, 27}));
+  EXPECT_EQ(tokens("llama", {"--ids", "1,2,3", "--max-tokens", "2", "--past-end"}), (Ids{8, 17}));
+}
+
+TEST_F(Generate, AStateBeyondTheMemoryIsRefused) {
+  std::string prompts;
+  for (int i = 0; i < 4096; ++i) prompts += "{\"ids\": [1]}\n";
+  write_text(folder() / "prompts.jsonl", prompts);
+  const Outcome outcome =
+      generate("llama", {"--prompts", "prompts.jsonl", "--batch", "4096", "--max-tokens",
+                         "1073741824", "--window", "1073741824"});
+  EXPECT_EQ(outcome.exit_status, 2);
+  EXPECT_THAT(outcome.output,
+              MatchesRegex("--window, --max-tokens, --batch: 4096 prompts at once with room for "
+                           "1073741824 tokens each need 524288\\.0 GiB of memory beside 0\\.0 GiB "
+                           "of weights, this machine has [0-9]+\\.[0-9] GiB\n"));
+}
+
+TEST_F(Generate, LogitsThatAreNoNumbersAreAFailure) {
+  const fs::path file = folder() / "llama" / "model.safetensors";
+  std::string weights = contents(file);
+  weights.replace(weights.size() - 4, 4, "\xff\xff\xff\xff");  // of the final norm
+  write_text(file, weights);
+  for (const char* temperature : {"0", "0.8"}) {
+    const Outcome outcome =
+        weft({"generate", "llama", "--ids", "1,2", "--temperature", temperature});
+    EXPECT_EQ(outcome.exit_status, 1) << temperature;
+    EXPECT_EQ(outcome.output, "prompt 1: the logits of token 1 are not finite numbers\n")
+        << temperature;
+  }
 }
 
 }  // namespace

@@ -166,7 +166,20 @@ TEST_F(Inspect, AnOutputThatCannotBeIsRefusedFirst) {
                    "--out: 'folder' is a folder; give the name of a file");
     expect_refused({command, "absent", "--ids", "absent.json", "--out", "none/new"},
                    "--out: 'none/new': there is no folder 'none'");
+    expect_refused({command, "absent", "--ids", "absent.json", "--out", ""},
+                   "--out: is empty; give the name of a file");
+    // A folder in which nobody, root included, can create a file.
+    expect_refused({command, "absent", "--ids", "absent.json", "--out", "/proc/new"},
+                   "--out: /proc/new.tmp: cannot be created: No such file or directory");
   }
+}
+
+// Neither looks at what ends a text.
+TEST_F(Inspect, AWrongEndOfTheModelStopsNothing) {
+  copy("llama");
+  write_text(path("llama") / "generation_config.json", "{");
+  inspect("logits", "llama", "ids.json", "logits.safetensors");
+  inspect("grads", "llama", "ids.json", "grads.safetensors");
 }
 
 TEST_F(Inspect, AnOutputThatIsThereIsReplacedWholeOrNotAtAll) {

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
+#include <optional>
 #include <vector>
 
 #include <ATen/TensorOperators.h>
@@ -144,13 +146,29 @@ TEST(SampleToken, DrawsFromALargeVocabularyAsIfAllOfItWereSorted) {
   }
 }
 
-TEST(SampleToken, WhatIsNoNumberIsDrawnLast) {
-  const double nan = std::nan("");
-  const Tensor scores = at::tensor({nan, 1.0, nan, 2.0}, at::kFloat);
+TEST(SampleToken, WithoutAnOrderThereIsNone) {
+  const double nan = std::nan(""), infinity = std::numeric_limits<double>::infinity();
+  const std::vector<double> cases[] = {{nan, 1, 2},   {2, nan, 1},           {1, 2, nan},
+                                       {nan},         {nan, -infinity},      {infinity, 1, 2},
+                                       {1, infinity}, {-infinity, -infinity}};
+  for (const std::vector<double>& values : cases) {
+    for (const at::ScalarType type : {at::kFloat, at::kDouble}) {
+      const Tensor scores = at::tensor(values, type);
+      for (const double temperature : {0.0, 1.0}) {
+        for (const double u : {0.0, 0.999}) {
+          EXPECT_EQ(sample_token(scores, {.temperature = temperature}, u), std::nullopt) << scores;
+        }
+      }
+    }
+  }
+}
+
+TEST(SampleToken, NeverDrawsATokenThatIsRuledOut) {
+  const double never = -std::numeric_limits<double>::infinity();
+  const Tensor scores = at::tensor({never, 1.0, never, 2.0}, at::kDouble);
+  EXPECT_EQ(sample_token(scores, {.temperature = 0}, 0.5), 3);
   EXPECT_EQ(sample_token(scores, {}, 0.0), 3);
   EXPECT_EQ(sample_token(scores, {}, 0.999), 1);
-  const int64_t any = sample_token(at::tensor({nan, nan}, at::kFloat), {}, 0.5);
-  EXPECT_TRUE(any == 0 || any == 1);
 }
 
 TEST(PenalizeRepetition, DividesPositiveLogitsAndMultipliesNegativeOnes) {

@@ -47,7 +47,7 @@ class Decoding : public testing::TestWithParam<DecodingCase> {
     options.sampling.temperature = 0;
     options.max_tokens = static_cast<int64_t>(count);
     options.window = static_cast<int64_t>(window);
-    return generate(*model.model, prompts, options);
+    return *generate(*model.model, prompts, options);
   }
 };
 

@@ -124,8 +124,9 @@ TEST_F(EvaluateTest, MaxTokensLimitsTheTargets) {
 
 TEST_F(EvaluateTest, GenerationDependsOnPromptAndSeedAlone) {
   const auto text = [&](uint64_t seed, double temperature) {
-    return generate(*model_, {{256, 'a'}},
-                    {.sampling = {.temperature = temperature}, .seed = seed, .max_tokens = 20})[0];
+    const GenerationOptions options = {
+        .sampling = {.temperature = temperature}, .seed = seed, .max_tokens = 20};
+    return (*generate(*model_, {{256, 'a'}}, options))[0];
   };
   EXPECT_EQ(text(1, 1.0), text(1, 1.0));
   EXPECT_NE(text(1, 1.0), text(2, 1.0));
@@ -134,23 +135,18 @@ TEST_F(EvaluateTest, GenerationDependsOnPromptAndSeedAlone) {
 }
 
 TEST_F(EvaluateTest, GenerationEndsAtTheEndTokenOrWhenToldTo) {
-  const std::vector<int64_t> all = generate(
-      *model_, {{256}}, {.sampling = {.temperature = 1.0}, .seed = 1, .max_tokens = 20})[0];
-  const auto shortened = generate(
-      *model_, {{256}},
-      {.sampling = {.temperature = 1.0}, .seed = 1, .max_tokens = 20, .end_tokens = {all[5]}})[0];
+  const auto answer = [&](const GenerationOptions& options) {
+    return (*generate(*model_, {{256}}, options))[0];
+  };
+  GenerationOptions options = {.sampling = {.temperature = 1.0}, .seed = 1, .max_tokens = 20};
+  const std::vector<int64_t> all = answer(options);
+  options.end_tokens = {all[5]};
+  const std::vector<int64_t> shortened = answer(options);
   EXPECT_LE(shortened.size(), 5u);
   EXPECT_TRUE(std::equal(shortened.begin(), shortened.end(), all.begin()));
-  const auto stopped = generate(*model_, {{256}},
-                                {.sampling = {.temperature = 1.0},
-                                 .seed = 1,
-                                 .max_tokens = 20,
-                                 .window = 1024,
-                                 .end_tokens = {},
-                                 .batch = 1,
-                                 .device = at::kCPU,
-                                 .on_token = [](size_t, int64_t) { return false; }})[0];
-  EXPECT_EQ(stopped.size(), 1u);
+  options.end_tokens = {};
+  options.on_token = [](size_t, int64_t) { return false; };
+  EXPECT_EQ(answer(options).size(), 1u);
 }
 
 }  // namespace

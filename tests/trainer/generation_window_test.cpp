@@ -1,12 +1,15 @@
-// How many tokens a model sees at once while it generates, and where its answers end.
+// How many tokens a model sees at once while it generates, what memory they take, and where its
+// answers end.
 #include "trainer/generation_window.h"
 
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_format.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "recipes/plan.h"
 #include "tests/support/process.h"
 #include "trainer/convert.h"
 
@@ -94,6 +97,26 @@ TEST(GenerationWindow, ThatCouldBeAnotherWarnsOfALongerPrompt) {
                                                  "last 8 \\(--window sets it\\)\n"));
 }
 
+TEST(StateMemory, ThatIsNotThereIsRefused) {
+  const LoadedModel llama = loaded("llama");
+  EXPECT_EQ(check_state_memory(llama, {.rows = 8, .capacity = 64}), absl::OkStatus());
+  // 2 layers of a key and a value of 4 numbers in fp32: 64 bytes a token.
+  const absl::Status status =
+      check_state_memory(llama, {.rows = 4096, .capacity = int64_t{1} << 30});
+  EXPECT_EQ(exit_status(status), 2);
+  EXPECT_EQ(status.message(),
+            absl::StrFormat("--window, --max-tokens, --batch: 4096 prompts at once with room for "
+                            "1073741824 tokens each need 262144.0 GiB of memory beside 0.0 GiB of "
+                            "weights, this machine has %.1f GiB",
+                            static_cast<double>(available_memory(at::kCPU)) / (1 << 30)));
+}
+
+TEST(StateMemory, OfScansIsTheSameForEveryLength) {
+  const StateSize size = {.rows = 8, .capacity = int64_t{1} << 40};
+  EXPECT_EQ(check_state_memory(loaded("mamba"), size), absl::OkStatus());
+  EXPECT_EQ(check_state_memory(loaded("mamba2"), size), absl::OkStatus());
+}
+
 // A copy of the llama fixture, whose config.json has end 2, with another generation_config.json.
 class EndIds : public testing::Test {
  protected:
@@ -105,11 +128,13 @@ class EndIds : public testing::Test {
     write_text(file(), generation_config);
     const absl::StatusOr<LoadedModel> model = load(folder());
     EXPECT_TRUE(model.ok()) << model.status();
-    return model.ok() ? model->end_ids : Ids{};
+    return model.ok() ? *model->end_ids : Ids{};
   }
   std::string refusal(const std::string& generation_config) const {
     write_text(file(), generation_config);
-    const absl::Status status = load(folder()).status();
+    const absl::StatusOr<LoadedModel> model = load(folder());
+    EXPECT_TRUE(model.ok()) << model.status();
+    const absl::Status status = model.ok() ? model->end_ids.status() : model.status();
     EXPECT_EQ(exit_status(status), 2) << generation_config;
     return std::string(status.message());
   }
@@ -127,8 +152,8 @@ TEST_F(EndIds, AreThoseOfConfigWhereItNamesNone) {
   EXPECT_EQ(ends("{}"), (Ids{2}));
   EXPECT_EQ(ends(R"({"eos_token_id": null})"), (Ids{2}));
   fs::remove(file());
-  EXPECT_EQ(load(folder())->end_ids, (Ids{2}));
-  EXPECT_EQ(loaded("openelm").end_ids, Ids{});
+  EXPECT_EQ(*load(folder())->end_ids, (Ids{2}));
+  EXPECT_EQ(*loaded("openelm").end_ids, Ids{});
 }
 
 TEST_F(EndIds, ComeAlongWithAnImport) {
@@ -138,9 +163,10 @@ TEST_F(EndIds, ComeAlongWithAnImport) {
   ASSERT_EQ(import_checkpoint(folder(), imported, log), absl::OkStatus());
   const absl::StatusOr<LoadedModel> model = load(imported);
   ASSERT_TRUE(model.ok()) << model.status();
-  EXPECT_EQ(model->end_ids, (Ids{9, 7}));
+  EXPECT_EQ(*model->end_ids, (Ids{9, 7}));
 }
 
+// Where they are asked for: the model is there without them.
 TEST_F(EndIds, OfAnotherTypeAreRefused) {
   const std::string must = ", must be a token id or a list of them";
   EXPECT_EQ(refusal(R"({"eos_token_id": "x"})"),
