@@ -72,7 +72,7 @@ Share measure_share(const LoadedModel& loaded, const std::vector<int64_t>& promp
   };
   for (int i = 0; i < 3; ++i) {
     made = 0;
-    generate(*loaded.model, {prompt}, options);
+    WEFT_CHECK(generate(*loaded.model, {prompt}, options).ok(), "generation failed");
   }
   const auto median = [](std::vector<double>& values) {
     std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
@@ -94,10 +94,10 @@ int run(const char* folder, const std::string& compute, int64_t tokens) {
   const GenerationOptions options{
       .sampling = {.temperature = 0}, .max_tokens = tokens, .window = kPrompt + tokens + 1};
   std::vector<double> seconds;
-  generate(*loaded->model, {prompt}, options);
+  WEFT_CHECK(generate(*loaded->model, {prompt}, options).ok(), "generation failed");
   for (int i = 0; i < kRuns; ++i) {
     const Clock::time_point start = Clock::now();
-    generate(*loaded->model, {prompt}, options);
+    WEFT_CHECK(generate(*loaded->model, {prompt}, options).ok(), "generation failed");
     seconds.push_back(since(start));
   }
   std::sort(seconds.begin(), seconds.end());

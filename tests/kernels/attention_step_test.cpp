@@ -33,7 +33,8 @@ void PrintTo(const StepCase& c, std::ostream* out) {
        << c.lengths.size() << " rows from " << c.lengths[0] << (c.rotates ? ", rotated" : "");
 }
 
-// A random step, the same for the same case; slots that no token has filled are NaN.
+// A random step, the same for the same case, whose lengths it refers to; slots that no token has
+// filled are NaN.
 AttentionStep random_step(const StepCase& c, at::ScalarType type) {
   const at::Generator random = at::detail::createCPUGenerator(5);
   const auto rows = static_cast<int64_t>(c.lengths.size());
@@ -156,13 +157,38 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(StepCase{1, 1, 2, 1, {0}, true}, StepCase{2, 2, 64, 40, {0, 39}, true},
                     StepCase{4, 1, 64, 600, {511, 512, 3}, true},
                     StepCase{6, 2, 20, 33, {15, 16, 17, 31, 32}, true},
-                    StepCase{3, 3, 7, 100, {98}, false}, StepCase{8, 2, 128, 1600, {1599}, true},
+                    StepCase{3, 3, 7, 100, {98}, false},
+                    StepCase{2, 1, 59, 1025, {1024, 96}, false},
+                    StepCase{8, 2, 128, 1600, {1599}, true},
                     StepCase{2, 1, 80, 24, {24, 100, 47, 23}, true},  // a window, full and not
                     StepCase{2, 2, 48, 2000, {5000, 1023}, false}));
 
+TEST(AttentionStep, ReadsPartsOfWiderTensors) {
+  const at::NoGradGuard no_grad;
+  const StepCase c{4, 2, 20, 9, {3, 8}, true};
+  const AttentionStep step = random_step(c, at::kFloat);
+  AttentionStep parts = copy_of(step);
+  for (Tensor* t : {&parts.q, &parts.k, &parts.v, &parts.cos, &parts.sin}) {
+    *t = at::cat({*t, *t + 1}, -1).narrow(3, 0, 20);
+  }
+  EXPECT_TRUE(attention_step(parts).equal(attention_step(copy_of(step))));
+}
+
+TEST(AttentionStep, TakesNoRow) {
+  const at::NoGradGuard no_grad;
+  const StepCase c{4, 2, 20, 9, {3}, true};
+  AttentionStep step = random_step(c, at::kFloat);
+  for (Tensor* t :
+       {&step.q, &step.k, &step.v, &step.cos, &step.sin, &step.k_cache, &step.v_cache}) {
+    *t = t->narrow(0, 0, 0);
+  }
+  step.lengths = {};
+  EXPECT_EQ(attention_step(step).sizes(), at::IntArrayRef({0, 1, 4, 20}));
+}
+
 TEST(AttentionStep, RefusesGradients) {
-  const std::vector<int64_t> lengths = {0};
-  const AttentionStep step = random_step({1, 1, 2, 1, lengths, false}, at::kFloat);
+  const StepCase c{1, 1, 2, 1, {0}, false};
+  const AttentionStep step = random_step(c, at::kFloat);
   EXPECT_DEATH(attention_step(step), "attention_step has no gradient");
 }
 

@@ -34,7 +34,12 @@ TEST_P(SiluMulSizes, IsAsExactAsPlainOperators) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Sizes, SiluMulSizes, testing::Values(0, 1, 7, 16, 33, 4096, 50000));
+INSTANTIATE_TEST_SUITE_P(Sizes, SiluMulSizes, testing::Values(0, 1, 7, 16, 59, 97, 1025, 50000));
+
+TEST(SiluMul, RefusesGradients) {
+  const Tensor x = at::tensor({1.0, 2.0}, at::kFloat);
+  EXPECT_DEATH(silu_mul(x, x), "silu_mul has no gradient");
+}
 
 TEST(SiluMul, KeepsItsLimits) {
   const at::NoGradGuard no_grad;
