@@ -8,8 +8,8 @@
 
 #include "models/causal_lm.h"
 #include "optim/optimizer.h"
+#include "recipes/checkpoint_folders.h"
 #include "recipes/load.h"
-#include "recipes/stored_model.h"
 #include "trainer/checkpoint.h"
 #include "trainer/evaluate.h"
 #include "trainer/guard.h"

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "models/huggingface/folder.h"
+#include "recipes/checkpoint_folders.h"
 #include "recipes/load.h"
 #include "recipes/stored_model.h"
 #include "tests/support/process.h"
