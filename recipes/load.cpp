@@ -106,12 +106,23 @@ void forget_what_followed(const ModelRecipe& found, const YamlNode& written, Mod
   if (!same_period && !is_written("layout", "window_offset")) layout.window_offset = {};
 }
 
-// The written keys over the model that was found. One of another family has nothing to begin with.
+// The written keys over the model that was found. That takes one family, and not a list of layers,
+// each of which has its own values of the keys.
 ModelRecipe read_over(const ModelRecipe& found, const YamlNode& written, ReadLog& log) {
+  const bool lists_layers = found.family == Family::kLayers;
   const bool same_family = written_family(written).value_or(found.family) == found.family;
-  ModelRecipe model = same_family ? found : ModelRecipe{};
-  read_map(written, "model.", model, log, same_family ? Absent::kKept : Absent::kRefused);
-  if (same_family) forget_what_followed(found, written, model);
+  const bool over = same_family && !lists_layers;
+  const bool begun = written.kind == YamlNode::Kind::kMap && written.find("hidden_size") == nullptr;
+  ModelRecipe model = over ? found : ModelRecipe{};
+  read_map(written, "model.", model, log, over || begun ? Absent::kKept : Absent::kRefused);
+  if (over) {
+    forget_what_followed(found, written, model);
+  } else if (begun) {
+    log.complaints.add(log.places.find("model"), "model",
+                       std::string("must be given whole: the one that it starts from ") +
+                           (lists_layers ? "lists its layers"
+                                         : std::string("is of family ") + name_of(found.family)));
+  }
   return model;
 }
 

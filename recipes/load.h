@@ -32,8 +32,8 @@ using ResumedModel = std::function<std::optional<ModelRecipe>(const Recipe& reci
 // cycle in `extends` is refused before its content is used.
 //
 // Where init.path names a model, the recipe's is that one with the written keys over it, and must
-// have its tensors; a model of another family, or one that lists its layers beside a family, is
-// read by itself. Of a run that goes on (`resumed` gives one), the model that is begun with is its
+// have its tensors; beside a model that lists its layers, or that is of another family, one must be
+// given whole. Of a run that goes on (`resumed` gives one), the model that is begun with is its
 // checkpoint's, and init.path may be gone.
 absl::StatusOr<LoadedRecipe> load_recipe(const fs::path& path, const std::vector<std::string>& sets,
                                          Purpose purpose, const ResumedModel& resumed = {});

@@ -154,8 +154,8 @@ std::vector<BrokenRecipe> broken_fits() {
        .from = "",
        .to = without_model("{from: huggingface, path: " + llama + "}") +
              "model: {family: mixtral, vocab_size: 31}\n",
-       .expected = "r.yaml:10:8: model.hidden_size: is missing, needs an integer from 1 to 16777216"
-                   "\nr.yaml:10:8: model.num_layers: is missing, needs an integer from 1 to 10000",
+       .expected = "r.yaml:10:8: model: must be given whole: the one that it starts from is of "
+                   "family llama",
        .form = Form::kWhole},
       {.name = "KeyOfAnotherFamily",
        .from = "",

@@ -228,6 +228,16 @@ TEST_F(StartOfARecipe, AnotherPeriodOfWindowsHasItsOwnOffset) {
   EXPECT_EQ(*loaded->recipe.model.layout.window_offset, 3);
 }
 
+TEST_F(StartOfARecipe, AModelBesideAListOfLayersIsGivenWhole) {
+  copy_fixture("llama");
+  const ModelRecipe listed = explicit_recipe(load(kStages)->recipe.model);
+  const auto resumed = [&](const Recipe&) { return std::optional<ModelRecipe>(listed); };
+  EXPECT_EQ(load(kStages, Purpose::kValidate, resumed, {"model.rope.theta=2e4"}).status().message(),
+            "--set model.rope.theta=2e4: model: must be given whole: the one that it starts from "
+            "lists its layers");
+  EXPECT_TRUE(load(kModel + std::string(kStages), Purpose::kValidate, resumed).ok());
+}
+
 TEST_F(StartOfARecipe, TextBesidePublishedWeightsIsWarnedAbout) {
   copy_fixture("llama");
   widen_vocabulary(300);
