@@ -1,4 +1,6 @@
 // Checks between the fields of `model:` (families.h): validate.
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 
 #include "models/families.h"
@@ -65,6 +67,35 @@ void check_windows(const ModelRecipe& recipe, Problems& problems) {
   } else if (!windows) {
     problems.add("window_period", "needs model.attention.sliding_window");
   }
+}
+
+// Why no layer of a hybrid has the sliding window.
+std::string why_no_window(const ModelRecipe& recipe) {
+  const LayoutRecipe& layout = recipe.layout;
+  const size_t first = layout.pattern.find('W');
+  if (first != std::string::npos) {
+    return absl::StrCat("the first W of layout.pattern is letter ", first + 1,
+                        ", beyond num_layers (", recipe.num_layers, ")");
+  }
+  if (layout.window_period == 0) return "that takes W in layout.pattern, or layout.window_period";
+  return absl::StrCat("of the layers that layout.window_period (", layout.window_period,
+                      ") and window_offset (", *layout.window_offset,
+                      ") name, attention_period leaves none below num_layers (", recipe.num_layers,
+                      ")");
+}
+
+// Of a hybrid: whether a layer has the sliding window that is given. REQUIRES: as build_config.
+void check_window_is_used(const ModelRecipe& recipe, Problems& problems) {
+  if (recipe.attention.sliding_window == 0) return;
+  const ModelConfig config = build_config(recipe);
+  const auto has_window = [](const LayerConfig& layer) {
+    const auto* attention = std::get_if<AttentionConfig>(&layer.mixer);
+    return attention != nullptr && attention->sliding_window > 0;
+  };
+  if (std::any_of(config.layers.begin(), config.layers.end(), has_window)) return;
+  problems.add("attention.sliding_window",
+               absl::StrCat("is ", recipe.attention.sliding_window,
+                            ", but no layer has it: ", why_no_window(recipe)));
 }
 
 void check_layout(const ModelRecipe& recipe, Problems& problems) {
@@ -189,13 +220,6 @@ void validate(const ModelRecipe& recipe, Problems& problems) {
   if (*recipe.rope.type == RopeType::kDynamic && recipe.attention.sliding_window > 0) {
     problems.add("attention.sliding_window", "must be 0 with rope.type dynamic");
   }
-  if (recipe.family == Family::kHybrid && recipe.attention.sliding_window > 0 &&
-      recipe.layout.pattern.find('W') == std::string::npos && recipe.layout.window_period == 0) {
-    problems.add("attention.sliding_window",
-                 absl::StrCat("is ", recipe.attention.sliding_window,
-                              ", but no layer has it: that takes W in layout.pattern, or "
-                              "layout.window_period"));
-  }
   check_rope(recipe, problems);
   {
     const auto scope = problems.enter("moe");
@@ -216,6 +240,9 @@ void validate(const ModelRecipe& recipe, Problems& problems) {
     check_layers(recipe, problems);
   } else {
     check_layerwise(recipe, problems);
+  }
+  if (recipe.family == Family::kHybrid && !problems.has_errors()) {
+    check_window_is_used(recipe, problems);
   }
 }
 

@@ -243,8 +243,10 @@ struct LayoutRecipe {
                  "hybrid without pattern: a layer i that attention_period does not make attention "
                  "is attention with model.attention.sliding_window if i mod window_period = "
                  "window_offset; 0: none");
-    schema.field("window_offset", self.window_offset, within(0, kMaxLayers),
-                 "see window_period; auto: the last of the period");
+    schema.when(self.window_period > 0, "window_period", [&] {
+      schema.field("window_offset", self.window_offset, within(0, kMaxLayers),
+                   "see window_period; auto: the last of the period");
+    });
     schema.field("moe_period", self.moe_period, within(0, kMaxLayers),
                  "layer i has experts if i mod moe_period = moe_offset, else a dense MLP; 0: no "
                  "experts; auto: 2 for jamba, 0 for hybrid");

@@ -7,7 +7,6 @@
 #include "data/shards.h"
 #include "models/huggingface/folder.h"
 #include "recipes/plan.h"
-#include "recipes/stored_model.h"
 
 namespace weft {
 namespace {
@@ -94,7 +93,7 @@ std::vector<std::pair<const char*, std::string>> missing_units(const Recipe& rec
   return missing;
 }
 
-std::optional<ModelRecipe> model_to_start_from(const StartConfig& init, Need need,
+std::optional<StoredModel> model_to_start_from(const StartConfig& init, Need need,
                                                Problems& problems) {
   std::error_code error;
   if (!fs::exists(init.path, error)) {
@@ -112,7 +111,7 @@ std::optional<ModelRecipe> model_to_start_from(const StartConfig& init, Need nee
     return std::nullopt;
   }
   for (const std::string& warning : stored->warnings) problems.warn("init.path", warning);
-  return std::move(stored->model);
+  return *std::move(stored);
 }
 
 void check_environment(const Recipe& recipe, Purpose purpose, Problems& problems) {

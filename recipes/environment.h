@@ -8,6 +8,7 @@
 #include "base/schema.h"
 #include "recipes/load.h"
 #include "recipes/recipe.h"
+#include "recipes/stored_model.h"
 
 namespace weft {
 
@@ -20,7 +21,7 @@ enum class Need { kRequired, kIfPresent };
 // The model at init.path, or empty and a problem: nothing is there, it is another kind of
 // checkpoint, or it cannot be read. What training leaves out of it is a warning. REQUIRES: a
 // path.
-std::optional<ModelRecipe> model_to_start_from(const StartConfig& init, Need need,
+std::optional<StoredModel> model_to_start_from(const StartConfig& init, Need need,
                                                Problems& problems);
 
 // Adds what this machine lacks: data that is not there (a warning where the recipe is only

@@ -31,8 +31,10 @@ using ResumedModel = std::function<std::optional<ModelRecipe>(const Recipe& reci
 // checks and resolves. A file over 1 MiB, an alias bomb (more than 10,000 nodes after aliases) or a
 // cycle in `extends` is refused before its content is used.
 //
-// A model that is left out is read from init.path, whose tensors are checked too; of a run that
-// goes on (`resumed` gives one), from its checkpoint, and init.path may be gone.
+// Where init.path names a model, the recipe's is that one with the written keys over it, and must
+// have its tensors; beside a model that lists its layers, or that is of another family, one must be
+// given whole. Of a run that goes on (`resumed` gives one), the model that is begun with is its
+// checkpoint's, and init.path may be gone.
 absl::StatusOr<LoadedRecipe> load_recipe(const fs::path& path, const std::vector<std::string>& sets,
                                          Purpose purpose, const ResumedModel& resumed = {});
 

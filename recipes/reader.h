@@ -17,16 +17,21 @@ struct ReadLog {
   PlaceMap places;
 };
 
+// A required key that is not written: a complaint, or what the struct holds before it is read is as
+// good as written. Items of lists are always read anew.
+enum class Absent { kRefused, kKept };
+
 // Reads `node` into `value`, a described struct; `path` is "" for the recipe itself, else ends in
-// ".".
+// ".". What is not written stays as it is.
 template <Described T>
-void read_map(const YamlNode& node, const std::string& path, T& value, ReadLog& log);
+void read_map(const YamlNode& node, const std::string& path, T& value, ReadLog& log,
+              Absent absent = Absent::kRefused);
 
 // One map of the recipe while its struct is described.
 class MapReader {
  public:
-  MapReader(const YamlNode& map, std::string path, ReadLog& log)
-      : map_(map), path_(std::move(path)), log_(log) {}
+  MapReader(const YamlNode& map, std::string path, ReadLog& log, Absent absent)
+      : map_(map), path_(std::move(path)), log_(log), absent_(absent) {}
 
   template <class T>
   void field(const char* name, T& value, const Check& check, const char*) {
@@ -38,7 +43,7 @@ class MapReader {
     const YamlEntry* entry = map_.find(name);
     const std::string path = path_ + name;
     if (entry == nullptr) {
-      if (check.required)
+      if (check.required && absent_ == Absent::kRefused)
         log_.complaints.add(map_.place, path, "is missing, needs " + allowed_words<T>(check));
       return;
     }
@@ -61,7 +66,7 @@ class MapReader {
   template <class T>
   void read_value(const YamlNode& node, const std::string& path, const Check& check, T& value) {
     if constexpr (Described<T>) {
-      read_map(node, path + ".", value, log_);
+      read_map(node, path + ".", value, log_, absent_);
     } else if constexpr (IsList<T>::value) {
       read_list(node, path, check, value);
     } else {
@@ -83,7 +88,11 @@ class MapReader {
     for (size_t i = 0; i < node.items.size(); ++i) {
       const std::string item = path + "." + std::to_string(i);
       log_.places.set(item, node.items[i].place);
-      read_value(node.items[i], item, check, value[i]);
+      if constexpr (Described<T>) {
+        read_map(node.items[i], item + ".", value[i], log_);
+      } else {
+        read_value(node.items[i], item, check, value[i]);
+      }
     }
   }
 
@@ -94,6 +103,7 @@ class MapReader {
   const YamlNode& map_;
   const std::string path_;
   ReadLog& log_;
+  const Absent absent_;
   std::vector<std::string> known_;
   std::vector<std::pair<std::string, std::string>> inapplicable_;  // key, condition that it needs
   bool doubtful_ = false;  // a word that conditions depend on could not be read
@@ -101,13 +111,14 @@ class MapReader {
 };
 
 template <Described T>
-void read_map(const YamlNode& node, const std::string& path, T& value, ReadLog& log) {
+void read_map(const YamlNode& node, const std::string& path, T& value, ReadLog& log,
+              Absent absent) {
   if (node.kind != YamlNode::Kind::kMap) {
     const std::string name = path.empty() ? "" : path.substr(0, path.size() - 1);
     log.complaints.add(node.place, name, found_words(node) + ", must be a map");
     return;
   }
-  MapReader reader(node, path, log);
+  MapReader reader(node, path, log, absent);
   T::describe(value, reader);
   reader.finish();
 }

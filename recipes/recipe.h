@@ -158,8 +158,8 @@ struct Recipe {
     schema.field("init", self.init, any(), "what the weights start as");
     // load.cpp complains where it is missing: that depends on what stands at init.path.
     schema.field("model", self.model, any(),
-                 "the architecture; required, but left out where init has a path it is the model "
-                 "there; one that is given must have the same tensors");
+                 "the architecture; required, unless init names a path: then keys that are left "
+                 "out are those of the model there, and the tensors must be the same");
     schema.field(
         "stages", self.stages, required(not_empty()),
         "parts of the run, one after the other; each may change data, lengths and schedule");

@@ -2,13 +2,11 @@
 
 #include <algorithm>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 
 #include "models/causal_lm.h"
-#include "models/huggingface/folder.h"
+#include "recipes/checkpoint_folders.h"
 #include "recipes/load.h"
 
 namespace weft {
@@ -70,24 +68,11 @@ absl::StatusOr<StoredModel> model_of_run(const TensorStore& store) {
   return stored;
 }
 
-// The checkpoint at `path`, or the newest in it; damage that sizes do not show goes unseen.
-absl::StatusOr<TensorStore> open_newest(const fs::path& path) {
-  constexpr auto kSizes = TensorStore::Verify::kSizes;
-  std::error_code error;
-  if (checkpoint_step(path.filename().string()) >= 0 || fs::exists(path / "manifest.json", error)) {
-    return TensorStore::open(path, kSizes);
-  }
-  absl::Status damage = bad_input(
-      path.string(), ": holds no checkpoint (a folder with manifest.json, or a run directory with ",
-      "checkpoints/step-*)");
-  for (const fs::path& place : {path / "checkpoints", path}) {
-    for (const int64_t step : checkpoint_steps(place)) {
-      absl::StatusOr<TensorStore> store = TensorStore::open(place / checkpoint_name(step), kSizes);
-      if (store.ok()) return store;
-      damage = store.status();
-    }
-  }
-  return damage;
+// That of the checkpoint in `folder`; damage that sizes do not show goes unseen.
+absl::StatusOr<StoredModel> model_in(const fs::path& folder) {
+  WEFT_ASSIGN_OR_RETURN(const TensorStore store,
+                        TensorStore::open(folder, TensorStore::Verify::kSizes));
+  return stored_model(store);
 }
 
 std::string shape_text(const std::vector<int64_t>& shape) {
@@ -100,26 +85,36 @@ absl::StatusOr<StoredModel> stored_model(const TensorStore& store) {
   return store.texts().contains(kRecipeFile) ? model_of_run(store) : imported_model(store);
 }
 
+StoredModel stored_model(const HfFolder& folder) {
+  const HfConfig& config = folder.config();
+  return StoredModel{.model = config.model,
+                     .recipe = {},
+                     .hf_config = config.json,
+                     .warnings = located(config.warnings, folder.path() / "config.json")};
+}
+
 absl::StatusOr<StoredModel> read_stored_model(const fs::path& path) {
   if (is_hf_folder(path)) {
     WEFT_ASSIGN_OR_RETURN(const HfFolder folder, HfFolder::open(path));
-    const HfConfig& config = folder.config();
-    return StoredModel{.model = config.model,
-                       .recipe = {},
-                       .hf_config = config.json,
-                       .warnings = located(config.warnings, path / "config.json")};
+    return stored_model(folder);
   }
-  WEFT_ASSIGN_OR_RETURN(const TensorStore store, open_newest(path));
-  return stored_model(store);
+  if (is_checkpoint(path)) return model_in(path);
+  const fs::path place = checkpoint_place(path);
+  std::error_code error;
+  if (!fs::is_directory(place, error)) return no_checkpoint(path);
+  std::string damages;
+  WEFT_ASSIGN_OR_RETURN(std::optional<StoredModel> newest,
+                        newest_checkpoint(place, model_in, damages));
+  if (newest.has_value()) return *std::move(newest);
+  if (damages.empty()) return no_checkpoint(path);
+  return bad_input(place.string(), ": no checkpoint is whole:", damages);
 }
 
 std::optional<ModelRecipe> resumed_model(const fs::path& run_dir) {
-  const fs::path place = run_dir / "checkpoints";
-  for (const int64_t step : checkpoint_steps(place)) {
-    const absl::StatusOr<StoredModel> stored = read_stored_model(place / checkpoint_name(step));
-    if (stored.ok()) return stored->model;
-  }
-  return std::nullopt;
+  std::string damages;
+  const auto newest = newest_checkpoint(run_dir / "checkpoints", model_in, damages);
+  if (!newest.ok() || !newest->has_value()) return std::nullopt;
+  return (*newest)->model;
 }
 
 absl::StatusOr<std::map<std::string, std::string>> published_files(const TensorStore& store) {
@@ -154,26 +149,6 @@ std::string unlike_tensors(const ModelRecipe& model, const ModelRecipe& source) 
   const std::string text =
       absl::StrJoin(found.begin(), found.begin() + static_cast<int64_t>(named), "; ");
   return named == found.size() ? text : absl::StrCat(text, "; and ", found.size() - named, " more");
-}
-
-std::string checkpoint_name(int64_t step) { return absl::StrFormat("step-%08d", step); }
-
-int64_t checkpoint_step(const std::string& name) {
-  constexpr size_t kPrefix = 5;
-  int64_t step = -1;
-  const bool number = name.size() > kPrefix && absl::SimpleAtoi(name.substr(kPrefix), &step);
-  return number && step >= 0 && name == checkpoint_name(step) ? step : -1;
-}
-
-std::vector<int64_t> checkpoint_steps(const fs::path& folder) {
-  std::vector<int64_t> steps;
-  std::error_code error;
-  for (fs::directory_iterator i(folder, error), end; !error && i != end; i.increment(error)) {
-    const int64_t step = checkpoint_step(i->path().filename().string());
-    if (step >= 0) steps.push_back(step);
-  }
-  std::sort(steps.rbegin(), steps.rend());
-  return steps;
 }
 
 }  // namespace weft

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/status.h"
+#include "models/huggingface/folder.h"
 #include "parallel/tensor_store.h"
 #include "recipes/recipe.h"
 
@@ -31,10 +32,12 @@ struct StoredModel {
 // config.json cannot be read, or the store lacks a tensor of the model, has it in another shape,
 // or (imported) has one that is not the model's.
 absl::StatusOr<StoredModel> stored_model(const TensorStore& store);
+// That of a Hugging Face folder that was opened.
+StoredModel stored_model(const HfFolder& folder);
 
 // The model at `path`: a Hugging Face folder, a checkpoint's folder, a folder of checkpoints or a
 // run directory (its newest checkpoint whose files have their sizes; no checksum is computed). Bad
-// input: what HfFolder::open and stored_model refuse, or there is no such thing at `path`.
+// input: what HfFolder::open, newest_checkpoint and stored_model refuse.
 absl::StatusOr<StoredModel> read_stored_model(const fs::path& path);
 
 // The model of the run in `run_dir`, if it has a checkpoint that it can go on from.
@@ -47,11 +50,5 @@ absl::StatusOr<std::map<std::string, std::string>> published_files(const TensorS
 // Why weights of `source` cannot be those of `model`: the first tensors that differ, with both
 // shapes. Empty if they can. REQUIRES: both resolved and without problems.
 std::string unlike_tensors(const ModelRecipe& model, const ModelRecipe& source);
-
-// The name of a run's checkpoint, step-<8 digits>, and the number in such a name, else -1.
-std::string checkpoint_name(int64_t step);
-int64_t checkpoint_step(const std::string& name);
-// Updates of the finished checkpoints in a folder, falling.
-std::vector<int64_t> checkpoint_steps(const fs::path& folder);
 
 }  // namespace weft

@@ -121,6 +121,27 @@ void check_stages(const std::vector<StageConfig>& stages, const IsBroken& is_bro
   }
 }
 
+std::string words_of(const TokenizerConfig& tokenizer) {
+  const std::string kind = name_of(tokenizer.kind);
+  if (tokenizer.kind == TokenizerKind::kBytes) return kind;
+  return absl::StrCat(kind, " with end_id ", tokenizer.end_id);
+}
+
+// A run has one tokenizer: its checkpoints store it, and texts and ends of documents are made by
+// it.
+void check_tokenizers(const std::vector<StageConfig>& stages, const IsBroken& is_broken,
+                      Problems& problems) {
+  const auto broken = [&](size_t i) { return is_broken(absl::StrCat("stages.", i, ".data")); };
+  for (size_t i = 1; i < stages.size() && !broken(0); ++i) {
+    const TokenizerConfig& first = stages[0].data.tokenizer;
+    const TokenizerConfig& here = stages[i].data.tokenizer;
+    if (broken(i) || words_of(here) == words_of(first)) continue;
+    const auto scope = problems.enter("stages", i);
+    problems.add("data.tokenizer", absl::StrCat("is ", words_of(here), ", must be ",
+                                                words_of(first), ", as is that of stages.0"));
+  }
+}
+
 // The vocabulary is a property of the tokenizer, and every stage must use one that fits the model.
 void check_vocabulary(const Recipe& recipe, Problems& problems) {
   for (size_t i = 0; i < recipe.stages.size(); ++i) {
@@ -205,6 +226,7 @@ void validate(const Recipe& recipe, const IsBroken& is_broken, Problems& problem
   }
   if (!is_broken("model")) check_model(recipe, is_broken("stages"), problems);
   check_stages(recipe.stages, is_broken, problems);
+  check_tokenizers(recipe.stages, is_broken, problems);
   if (!is_broken("optim")) {
     const auto scope = problems.enter("optim");
     validate(recipe.optim, problems);

@@ -1,15 +1,15 @@
 #include "trainer/checkpoint.h"
 
-#include <algorithm>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
+
+#include "recipes/checkpoint_folders.h"
 
 namespace weft {
 namespace {
 
 constexpr int64_t kShardBytes = 2'000'000'000;
-constexpr char kLatest[] = "latest";
 
 fs::path deleted_name(const fs::path& folder) { return folder.string() + ".deleted.tmp"; }
 
@@ -85,9 +85,9 @@ absl::Status CheckpointFolder::point_latest_to(int64_t step) const {
   std::error_code error;
   fs::remove(temporary, error);
   fs::create_directory_symlink(checkpoint_name(step), temporary, error);
-  if (!error) fs::rename(temporary, path_ / kLatest, error);
+  if (!error) fs::rename(temporary, path_ / kLatestLink, error);
   if (error) {
-    return run_failure((path_ / kLatest).string(), ": cannot be replaced: ", error.message());
+    return run_failure((path_ / kLatestLink).string(), ": cannot be replaced: ", error.message());
   }
   return sync_folder(path_);
 }
@@ -160,48 +160,26 @@ absl::Status CheckpointFolder::set_aside_after(int64_t step) const {
 
 absl::StatusOr<std::optional<Checkpoint>> CheckpointFolder::find_latest(Log& log) const {
   std::string damages;
-  std::error_code none;
-  if (const fs::directory_iterator listed(path_, none);
-      none && none != std::errc::no_such_file_or_directory) {
-    return unreadable_input(path_.string(), ": cannot be listed: ", none.message());
+  WEFT_ASSIGN_OR_RETURN(std::optional<Checkpoint> newest,
+                        newest_checkpoint(path_, open_checkpoint, damages));
+  if (!newest.has_value() && !damages.empty()) {
+    return bad_input(path_.string(), ": no checkpoint is whole; --restart begins anew:", damages);
   }
-  const fs::path named = path_ / fs::read_symlink(path_ / kLatest, none);
-  if (!none && !fs::exists(named, none)) {
-    damages += internal::join_parts("\n  ", named.string(), ": `latest` names it, but it is gone");
+  if (newest.has_value() && !damages.empty()) {
+    log.warning("damaged checkpoints are passed over:", damages, "\n  going back to ",
+                newest->store.folder().string());
   }
-  for (const int64_t step : steps()) {
-    auto checkpoint = open_checkpoint(folder(step));
-    if (checkpoint.ok()) {
-      if (!damages.empty()) {
-        log.warning("damaged checkpoints are passed over:", damages, "\n  going back to ",
-                    folder(step).string());
-      }
-      return std::optional<Checkpoint>(*std::move(checkpoint));
-    }
-    // What cannot be read now may be whole: falling back to an older one would set it aside.
-    if (absl::IsFailedPrecondition(checkpoint.status())) return checkpoint.status();
-    damages += "\n  " + std::string(checkpoint.status().message());
-  }
-  if (damages.empty()) return std::optional<Checkpoint>();
-  return bad_input(path_.string(), ": no checkpoint is whole; --restart begins anew:", damages);
+  return newest;
 }
 
 absl::StatusOr<Checkpoint> CheckpointFolder::open(const fs::path& path, Log& log) {
+  if (is_checkpoint(path)) return open_checkpoint(path);
+  const fs::path place = checkpoint_place(path);
   std::error_code error;
-  if (checkpoint_step(path.filename().string()) >= 0 || fs::exists(path / "manifest.json", error)) {
-    return open_checkpoint(path);
-  }
-  for (const fs::path& place : {path / "checkpoints", path}) {
-    if (!fs::is_directory(place, error)) continue;
-    WEFT_ASSIGN_OR_RETURN(std::optional<Checkpoint> latest,
-                          CheckpointFolder(place).find_latest(log));
-    if (latest.has_value()) return *std::move(latest);
-  }
-  return bad_input(path.string(),
-                   fs::exists(path, error)
-                       ? ": holds no checkpoint (a folder with manifest.json, a run directory "
-                         "with checkpoints/step-*, or a Hugging Face folder with config.json)"
-                       : ": does not exist");
+  if (!fs::is_directory(place, error)) return no_checkpoint(path);
+  WEFT_ASSIGN_OR_RETURN(std::optional<Checkpoint> latest, CheckpointFolder(place).find_latest(log));
+  if (latest.has_value()) return *std::move(latest);
+  return no_checkpoint(path);
 }
 
 }  // namespace weft

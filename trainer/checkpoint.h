@@ -68,10 +68,7 @@ class CheckpointFolder final {
 
   // The newest whole checkpoint; damaged ones that are newer are logged as a warning. Empty if
   // there is none at all; bad input that names each if there are some but none is whole, also if
-  // only `latest` is left of them. Changes nothing.
-  //
-  // The number decides and not `latest`: between the two renames of `save` the newest checkpoint
-  // is whole already, and `latest` still names the one before it.
+  // only `latest` is left of them. Changes nothing. newest_checkpoint has the rule.
   absl::StatusOr<std::optional<Checkpoint>> find_latest(Log& log) const;
 
   // A checkpoint that a user names: its own folder, a folder of checkpoints, or a run directory.

@@ -1,13 +1,15 @@
 #include "trainer/convert.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include <ATen/ops/empty.h>
 
-#include "data/tokenizers/tokenizer.h"
 #include "models/causal_lm.h"
 #include "models/families.h"
 #include "models/huggingface/export.h"
 #include "recipes/load.h"
+#include "trainer/end_ids.h"
 #include "trainer/model_source.h"
 #include "trainer/progress.h"
 
@@ -20,6 +22,16 @@ std::function<void(int64_t, int64_t)> progress_line(const char* what, Log& log) 
   return [what, &log](int64_t done, int64_t total) {
     log.transient(absl::StrCat(what, ": ", bytes_text(done), " of ", bytes_text(total)));
   };
+}
+
+// What ends a run's documents, unless it ends texts of the source already. Ends that cannot be read
+// there give way to it.
+std::optional<int64_t> end_to_write(const ModelSource& source) {
+  const std::optional<int64_t> end = document_end(source);
+  const absl::StatusOr<std::vector<int64_t>> published = published_end_ids(source);
+  if (!end.has_value() || !published.ok()) return end;
+  const bool known = std::find(published->begin(), published->end(), *end) != published->end();
+  return known ? std::nullopt : end;
 }
 
 }  // namespace
@@ -64,10 +76,7 @@ absl::Status export_checkpoint(const fs::path& path, const fs::path& out,
   WEFT_ASSIGN_OR_RETURN(const ModelSource source, ModelSource::open(path, log));
   HfExport contents{.model = source.model(), .source = source.hf_config()};
   WEFT_ASSIGN_OR_RETURN(contents.companions, source.companions());
-  if (source.recipe() != nullptr && !source.recipe()->stages.empty()) {
-    const Tokenizer tokenizer(source.recipe()->stages[0].data.tokenizer);
-    contents.document_end = tokenizer.end_of_document();
-  }
+  contents.document_end = end_to_write(source);
   const ParameterTable table = parameter_table(build_config(source.model()));
   contents.dtype = [&](const HfPart& part) {
     return options.dtype.value_or(source.dtype(*table.find(part.name)));

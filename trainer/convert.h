@@ -23,7 +23,8 @@ struct ExportOptions {
 };
 
 // Writes the Hugging Face folder `out`, a new one, from any checkpoint. A run's has the end of a
-// document in its tokenizer as eos_token_id, and, as each document follows one, as bos_token_id.
+// document in its tokenizer as eos_token_id, and, as each document follows one, as bos_token_id;
+// where it began with published weights whose texts end with this id too, their ids are kept.
 absl::Status export_checkpoint(const fs::path& path, const fs::path& out,
                                const ExportOptions& options, Log& log);
 

@@ -1,5 +1,8 @@
 #include "trainer/initial_weights.h"
 
+#include <algorithm>
+#include <system_error>
+
 #include "recipes/load.h"
 #include "recipes/stored_model.h"
 
@@ -18,11 +21,25 @@ void log_start(const ModelSource& source, const ModelRecipe& model, Log& log) {
   }
 }
 
+// Also by way of links; true of the folder itself.
+bool is_inside(const fs::path& path, const fs::path& folder) {
+  std::error_code error;
+  const fs::path inner = fs::weakly_canonical(fs::absolute(path, error), error);
+  const fs::path outer = fs::weakly_canonical(fs::absolute(folder, error), error);
+  const auto [end, rest] = std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end());
+  return !outer.empty() && end == outer.end();
+}
+
 }  // namespace
 
-absl::StatusOr<InitialWeights> open_initial_weights(const Recipe& recipe, Log& log) {
+absl::StatusOr<InitialWeights> open_initial_weights(const Recipe& recipe, const fs::path& run_dir,
+                                                    Log& log) {
   InitialWeights weights;
   if (recipe.init.from == InitFrom::kRandom) return weights;
+  if (is_inside(recipe.init.path, run_dir)) {
+    return bad_input("init.path: '", recipe.init.path, "' lies in the run directory '",
+                     run_dir.string(), "', which must be another one");
+  }
   WEFT_ASSIGN_OR_RETURN(weights.source, ModelSource::open(recipe.init.path, log));
   const std::string unlike = unlike_tensors(recipe.model, weights.source->model());
   if (!unlike.empty()) {

@@ -18,8 +18,10 @@ struct InitialWeights {
 };
 
 // Opens what recipe.init names and compares its model with the recipe's. Bad input: what
-// ModelSource::open refuses, or the tensors differ.
-absl::StatusOr<InitialWeights> open_initial_weights(const Recipe& recipe, Log& log);
+// ModelSource::open refuses, something inside `run_dir`, which the run that begins there writes and
+// `--restart` moves away, or other tensors.
+absl::StatusOr<InitialWeights> open_initial_weights(const Recipe& recipe, const fs::path& run_dir,
+                                                    Log& log);
 
 // Fills the masters and what is computed with; logs where the weights come from, and what the
 // recipe's model computes otherwise than theirs. REQUIRES: opened for this recipe; gradients kept.

@@ -8,8 +8,8 @@
 
 #include "models/causal_lm.h"
 #include "optim/optimizer.h"
+#include "recipes/checkpoint_folders.h"
 #include "recipes/load.h"
-#include "recipes/stored_model.h"
 #include "trainer/checkpoint.h"
 #include "trainer/evaluate.h"
 #include "trainer/guard.h"
@@ -271,7 +271,7 @@ absl::StatusOr<TrainEnd> train(const Recipe& recipe, const TrainOptions& options
   WEFT_ASSIGN_OR_RETURN(std::vector<StageData> data, open_data(recipe, cache_folder(), log));
   InitialWeights initial;
   if (options.restart || !resumes(options.run_dir)) {
-    WEFT_ASSIGN_OR_RETURN(initial, open_initial_weights(recipe, log));
+    WEFT_ASSIGN_OR_RETURN(initial, open_initial_weights(recipe, options.run_dir, log));
   }
   WEFT_ASSIGN_OR_RETURN(RunDirectory directory, RunDirectory::open(options.run_dir));
   if (options.restart) {

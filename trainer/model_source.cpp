@@ -18,34 +18,21 @@ bool is_imported(const fs::path& path) {
 absl::StatusOr<ModelSource> ModelSource::open(const fs::path& path, Log& log) {
   if (is_hf_folder(path)) {
     WEFT_ASSIGN_OR_RETURN(HfFolder opened, HfFolder::open(path));
-    ModelSource source(path, std::move(opened));
-    const HfConfig& config = std::get<HfFolder>(source.weights_).config();
-    source.model_ = config.model;
-    source.hf_config_ = config.json;
-    for (const std::string& warning : config.warnings) {
-      source.training_warnings_.push_back((path / "config.json").string() + ": " + warning);
-    }
-    return source;
+    StoredModel stored = stored_model(opened);
+    return ModelSource(path, std::move(opened), std::move(stored), 0);
   }
   if (is_imported(path)) {
     WEFT_ASSIGN_OR_RETURN(TensorStore store, TensorStore::open(path, TensorStore::Verify::kFull));
-    return open_store(std::move(store));
+    return of_store(std::move(store), 0);
   }
   WEFT_ASSIGN_OR_RETURN(Checkpoint checkpoint, CheckpointFolder::open(path, log));
-  WEFT_ASSIGN_OR_RETURN(ModelSource source, open_store(std::move(checkpoint.store)));
-  source.step_ = checkpoint.state.step;
-  return source;
+  return of_store(std::move(checkpoint.store), checkpoint.state.step);
 }
 
-absl::StatusOr<ModelSource> ModelSource::open_store(TensorStore store) {
+absl::StatusOr<ModelSource> ModelSource::of_store(TensorStore store, int64_t step) {
   WEFT_ASSIGN_OR_RETURN(StoredModel stored, stored_model(store));
   const fs::path folder = store.folder();
-  ModelSource source(folder, std::move(store));
-  source.model_ = std::move(stored.model);
-  source.recipe_ = std::move(stored.recipe);
-  source.hf_config_ = std::move(stored.hf_config);
-  source.training_warnings_ = std::move(stored.warnings);
-  return source;
+  return ModelSource(folder, std::move(store), std::move(stored), step);
 }
 
 absl::StatusOr<std::map<std::string, std::string>> ModelSource::companions() const {

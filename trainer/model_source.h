@@ -27,16 +27,16 @@ class ModelSource final {
   static absl::StatusOr<ModelSource> open(const fs::path& path, Log& log);
 
   const fs::path& folder() const { return folder_; }
-  const ModelRecipe& model() const { return model_; }
+  const ModelRecipe& model() const { return stored_.model; }
   // Of the run that the checkpoint is of, else null.
-  const Recipe* recipe() const { return recipe_.has_value() ? &*recipe_ : nullptr; }
+  const Recipe* recipe() const { return stored_.recipe.has_value() ? &*stored_.recipe : nullptr; }
   int64_t step() const { return step_; }  // updates done; 0 where it is not a run's
 
   // config.json of the Hugging Face checkpoint that it comes from, or null.
-  const Json& hf_config() const { return hf_config_; }
+  const Json& hf_config() const { return stored_.hf_config; }
   // What config.json asks of training alone and weft's leaves out, such as dropout, a line each. To
   // be shown by whoever makes or starts something to be trained; nobody else computes otherwise.
-  const std::vector<std::string>& training_warnings() const { return training_warnings_; }
+  const std::vector<std::string>& training_warnings() const { return stored_.warnings; }
   // The files that came with it, by name (hf_companion_files).
   absl::StatusOr<std::map<std::string, std::string>> companions() const;
   // One of them; none where it did not come along.
@@ -54,17 +54,18 @@ class ModelSource final {
   void release(const ParameterSpec& row) const;
 
  private:
-  ModelSource(fs::path folder, std::variant<TensorStore, HfFolder> weights)
-      : folder_(std::move(folder)), weights_(std::move(weights)) {}
-  static absl::StatusOr<ModelSource> open_store(TensorStore store);
+  ModelSource(fs::path folder, std::variant<TensorStore, HfFolder> weights, StoredModel stored,
+              int64_t step)
+      : folder_(std::move(folder)),
+        weights_(std::move(weights)),
+        stored_(std::move(stored)),
+        step_(step) {}
+  static absl::StatusOr<ModelSource> of_store(TensorStore store, int64_t step);
 
   fs::path folder_;
   std::variant<TensorStore, HfFolder> weights_;
-  ModelRecipe model_;
-  std::optional<Recipe> recipe_;
-  int64_t step_ = 0;
-  Json hf_config_ = nullptr;
-  std::vector<std::string> training_warnings_;
+  StoredModel stored_;
+  int64_t step_;
 };
 
 }  // namespace weft

@@ -43,6 +43,14 @@ std::string generation_config(const Json& config) {
   return out.dump(2) + "\n";
 }
 
+// The original file with the bos and eos of config.json; one that cannot be read is made anew.
+std::string with_ends_of(const Json& config, const std::string& original) {
+  absl::StatusOr<Json> json = parse_python_json(original);
+  if (!json.ok() || !json->is_object()) return generation_config(config);
+  for (const char* name : {"bos_token_id", "eos_token_id"}) (*json)[name] = config[name];
+  return json->dump(2) + "\n";
+}
+
 class Exporter {
  public:
   Exporter(fs::path folder, const HfExport& contents)
@@ -95,12 +103,15 @@ class Exporter {
 
   absl::Status write_texts() {
     Json config = write_hf_config(contents_.model, contents_.source, config_dtype(first_type_));
-    if (contents_.source.is_null() && contents_.document_end.has_value()) {
-      config["bos_token_id"] = config["eos_token_id"] = *contents_.document_end;
+    const std::optional<int64_t>& end = contents_.document_end;
+    if (end.has_value()) {
+      config["bos_token_id"] = config["eos_token_id"] = *end;
     }
     WEFT_RETURN_IF_ERROR(write_file(folder_ / "config.json", config.dump(2) + "\n"));
     for (const auto& [name, text] : contents_.companions) {
-      WEFT_RETURN_IF_ERROR(write_file(folder_ / name, text));
+      const bool has_ends = end.has_value() && name == "generation_config.json";
+      WEFT_RETURN_IF_ERROR(
+          write_file(folder_ / name, has_ends ? with_ends_of(config, text) : text));
     }
     if (contents_.companions.contains("generation_config.json")) return absl::OkStatus();
     return write_file(folder_ / "generation_config.json", generation_config(config));

@@ -21,8 +21,8 @@ using ReadPart = std::function<absl::StatusOr<Tensor>(const HfPart& part)>;
 struct HfExport {
   ModelRecipe model;
   Json source = nullptr;  // config.json that it was imported with, or null
-  // The token before and after each document: bos and eos where `source`, which has its own, is
-  // null.
+  // The token before and after each document, if it is to be bos and eos whatever `source` and
+  // `companions` have.
   std::optional<int64_t> document_end = {};
   std::map<std::string, std::string> companions = {};       // file name -> content, as they are
   std::function<at::ScalarType(const HfPart&)> dtype = {};  // on disk

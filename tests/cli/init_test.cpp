@@ -46,7 +46,7 @@ TEST_P(ContinueFamily, AnExportHasTheMastersOfTheCheckpoint) {
   copy_fixture(GetParam());
   ASSERT_EQ(go_on({"--stop-after", "2"}).exit_status, 3);
   ASSERT_EQ(weft({"export", "run", "--out", "out"}).exit_status, 0);
-  EXPECT_EQ(json_of(path("out") / "config.json"), json_of(source() / "config.json"));
+  EXPECT_EQ(json_of(path("out") / "config.json"), with_run_end(json_of(source() / "config.json")));
   expect_same_files(path("out"));
   const auto before = HfFolder::open(source()), after = HfFolder::open(path("out"));
   const auto store = TensorStore::open(checkpoint(2), TensorStore::Verify::kFull);
@@ -180,6 +180,62 @@ TEST_F(Continue, AGivenModelMayComputeOtherwiseWithTheSameTensors) {
               HasSubstr("model: must have the tensors of 'source': 'embedding.weight' is [32, 16] "
                         "here, [31, 16] there"));
   EXPECT_FALSE(fs::exists(run_dir("wider")));
+}
+
+TEST_F(Continue, AnExportNamesTheEndOfTheRunsDocuments) {
+  copy_fixture("llama");
+  const auto exported = [&](const std::string& name) {
+    const Outcome trained = change_nothing({"--set", "stages.0.data.tokenizer.end_id=0"}, name);
+    EXPECT_EQ(trained.exit_status, 0) << trained.output;
+    EXPECT_EQ(weft({"export", name, "--out", name + "-out"}).exit_status, 0);
+    return path(name + "-out");
+  };
+  const fs::path other = exported("other");
+  for (const char* file : {"config.json", "generation_config.json"}) {
+    Json expected = json_of(source() / file);
+    ASSERT_EQ(expected["eos_token_id"], 2);
+    expected["bos_token_id"] = expected["eos_token_id"] = 0;
+    EXPECT_EQ(json_of(other / file), expected) << file;
+  }
+  // One of several ends of generation_config.json, which stands above config.json.
+  const std::string ends = R"({"eos_token_id": [5, 0]})";
+  fs::remove(source() / "generation_config.json");
+  write_text(source() / "generation_config.json", ends);
+  const fs::path same = exported("same");
+  EXPECT_EQ(contents(same / "generation_config.json"), ends);
+  EXPECT_EQ(json_of(same / "config.json"), json_of(source() / "config.json"));
+  // One that cannot be read does not stand in the way.
+  fs::remove(source() / "generation_config.json");
+  write_text(source() / "generation_config.json", "[");
+  EXPECT_EQ(json_of(exported("anew") / "generation_config.json"),
+            (Json{{"_from_model_config", true}, {"bos_token_id", 0}, {"eos_token_id", 0}}));
+}
+
+TEST_F(Continue, ARunDoesNotStartFromItsOwnDirectory) {
+  copy_fixture("llama");
+  ASSERT_EQ(go_on({"--stop-after", "2"}).exit_status, 3);
+  fs::create_directory_symlink("run", path("link"));
+  for (const std::string from : {"run", "link/checkpoints/step-00000002"}) {
+    const Outcome outcome =
+        go_on({"--restart", "--set", "init={from: checkpoint, path: " + from + "}"});
+    EXPECT_EQ(outcome.exit_status, 2);
+    EXPECT_THAT(outcome.output, HasSubstr("init.path: '" + from + "' lies in the run directory " +
+                                          "'run', which must be another one"));
+    EXPECT_TRUE(fs::exists(checkpoint(2)));
+  }
+}
+
+TEST_F(Continue, OneKeyOfTheModelMayBeChangedAlone) {
+  copy_fixture("llama");
+  const Outcome longer = go_on({"--stop-after", "1", "--set", "model.rope.theta=20000"});
+  ASSERT_EQ(longer.exit_status, 3) << longer.output;
+  EXPECT_THAT(longer.output, HasSubstr("the model differs from the one it starts from: "
+                                       "model.rope.theta: 10000 there, 20000 here"));
+  // It goes on with its own model, and not with another one.
+  EXPECT_EQ(go_on({"--stop-after", "2", "--set", "model.rope.theta=20000"}).exit_status, 3);
+  const Outcome other = go_on({"--set", "model.rope.theta=30000"});
+  EXPECT_EQ(other.exit_status, 2);
+  EXPECT_THAT(other.output, HasSubstr("model.rope.theta: 20000 in the run, 30000 now"));
 }
 
 TEST_F(Continue, TheOtherCommandsTakeItsCheckpoints) {

@@ -47,6 +47,28 @@ std::vector<BrokenRecipe> broken_models() {
       model("WindowThatNoLayerHas", family("hybrid", "attention: {sliding_window: 8}"),
             "r.yaml:7:31: model.attention.sliding_window: is 8, but no layer has it: that takes W "
             "in layout.pattern, or layout.window_period"),
+      model("WindowPeriodThatAttentionTakes",
+            family("hybrid",
+                   "attention: {sliding_window: 8}\n"
+                   "  layout: {attention_period: 2, window_period: 2}"),
+            "r.yaml:7:31: model.attention.sliding_window: is 8, but no layer has it: of the layers "
+            "that layout.window_period (2) and window_offset (1) name, attention_period leaves "
+            "none below num_layers (4)"),
+      model("WindowPeriodBeyondTheLayers",
+            family("hybrid", "attention: {sliding_window: 8}\n  layout: {window_period: 100}"),
+            "r.yaml:7:31: model.attention.sliding_window: is 8, but no layer has it: of the layers "
+            "that layout.window_period (100) and window_offset (99) name, attention_period leaves "
+            "none below num_layers (4)"),
+      model("WindowLettersBeyondTheLayers",
+            family("hybrid", "attention: {sliding_window: 8}\n  layout: {pattern: MMAAAAAW}"),
+            "r.yaml:7:31: model.attention.sliding_window: is 8, but no layer has it: the first W "
+            "of layout.pattern is letter 8, beyond num_layers (4)"),
+      model("WindowOffsetWithoutAPeriod", family("hybrid", "layout: {window_offset: 1}"),
+            "r.yaml:7:12: model.layout.window_offset: has no meaning here; it goes with "
+            "window_period"),
+      model("WindowOffsetOfAJamba", family("jamba", "layout: {window_offset: 1}"),
+            "r.yaml:7:12: model.layout.window_offset: has no meaning here; it goes with "
+            "window_period"),
       model("MixerOfAJamba", family("jamba", "layout: {mixer: mamba2}"),
             "r.yaml:7:19: model.layout.mixer: goes with family: hybrid"),
       model("PatternOfAJamba", family("jamba", "layout: {pattern: MA}"),

@@ -108,6 +108,18 @@ std::vector<BrokenRecipe> broken_relations() {
 optim: {)",
        .expected = "r.yaml:17:12: stages.1.name: is 'main', as is that of stages.0; each stage "
                    "needs its own"},
+      {.name = "StagesOfTwoTokenizers",
+       .from = "optim: {",
+       .to =
+           R"(  - {name: later, steps: 1, sequence_length: 64, batch_tokens: 64, data: {tokenizer: {kind: ids, end_id: 2}, sources: [{path: train.txt}]}}
+optim: {)",
+       .expected =
+           "r.yaml:4:3: model.vocab_size: is auto, must be an integer: stages.1.data.tokenizer is "
+           "of kind ids and has no vocabulary of its own\n"
+           "r.yaml:17:86: stages.1.data.tokenizer: is ids with end_id 2, must be bytes, as is that "
+           "of stages.0\n"
+           "r.yaml:17:127: stages.1.data.sources.0.path: 'train.txt' is text, but tokenizer.kind "
+           "ids needs the prefix of a .bin/.idx pair"},
       {.name = "TotalStepsTooMany",
        .from = "steps: 10",
        .to = "steps: 3000000000",

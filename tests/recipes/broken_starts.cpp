@@ -1,4 +1,6 @@
 // `init`, the model that may then be left out, and data that is token ids already.
+#include <iterator>
+
 #include "tests/recipes/broken_recipes.h"
 
 namespace weft {
@@ -21,10 +23,8 @@ stages:
 )";
 }
 
-}  // namespace
-
-std::vector<BrokenRecipe> broken_starts() {
-  const std::string llama = kLlama;
+// What `init` says.
+std::vector<BrokenRecipe> broken_words() {
   return {
       {.name = "StartMisspelled",
        .from = "seed: 1",
@@ -54,6 +54,12 @@ init: {from: checkpoint})",
 init: {from: random, path: absent})",
        .expected = "r.yaml:3:22: init.path: has no meaning here; it goes with from: checkpoint or "
                    "huggingface"},
+  };
+}
+
+// What stands at init.path.
+std::vector<BrokenRecipe> broken_places() {
+  return {
       {.name = "StartIsMissing",
        .from = "seed: 1",
        .to = R"(seed: 1
@@ -83,13 +89,20 @@ init: {from: checkpoint, path: published})",
        .to = R"(seed: 1
 init: {from: checkpoint, path: empty})",
        .expected = "r.yaml:3:32: init.path: empty: holds no checkpoint (a folder with "
-                   "manifest.json, or a run directory with checkpoints/step-*)",
+                   "manifest.json, a run directory with checkpoints/step-*, or a Hugging Face "
+                   "folder with config.json)",
        .files = {{"empty/readme.md", "x"}}},
+      {.name = "StartIsAFile",
+       .from = "seed: 1",
+       .to = R"(seed: 1
+init: {from: checkpoint, path: train.txt})",
+       .expected = "r.yaml:3:32: init.path: train.txt: is a file, but a checkpoint is a folder"},
       {.name = "StartIsADamagedCheckpoint",
        .from = "seed: 1",
        .to = R"(seed: 1
 init: {from: checkpoint, path: half})",
-       .expected = "r.yaml:3:32: init.path: half/checkpoints/step-00000003...",
+       .expected = "r.yaml:3:32: init.path: half/checkpoints: no checkpoint is whole:\n"
+                   "  half/checkpoints/step-00000003...",
        .files = {{"half/checkpoints/step-00000003/recipe.yaml", "x"}}},
       {.name = "StartHasAnUnreadableConfig",
        .from = "seed: 1",
@@ -97,6 +110,18 @@ init: {from: checkpoint, path: half})",
 init: {from: huggingface, path: published})",
        .expected = "r.yaml:3:33: init.path: published/config.json: ...",
        .files = {{"published/config.json", "[]"}}},
+      {.name = "StartIsMissingAndTheModelIsNotWhole",
+       .from = "",
+       .to = without_model("{from: checkpoint, path: absent}") + "model: {rope: {theta: 5.0e5}}\n",
+       .expected = "r.yaml:2:32: init.path: 'absent' does not exist",
+       .form = Form::kWhole},
+  };
+}
+
+// What the recipe asks of the model there, and of data that are token ids already.
+std::vector<BrokenRecipe> broken_fits() {
+  const std::string llama = kLlama;
+  return {
       {.name = "ModelOfOtherTensors",
        .from = "seed: 1",
        .to = "seed: 1\ninit: {from: huggingface, path: " + llama + "}",
@@ -125,7 +150,33 @@ init: {from: huggingface, path: published})",
       sources: [)",
        .expected = "r.yaml:14:32: stages.0.data.tokenizer.end_id: has no meaning here; it goes "
                    "with kind: ids"},
+      {.name = "ModelOfAnotherFamilyIsNotWhole",
+       .from = "",
+       .to = without_model("{from: huggingface, path: " + llama + "}") +
+             "model: {family: mixtral, vocab_size: 31}\n",
+       .expected = "r.yaml:10:8: model: must be given whole: the one that it starts from is of "
+                   "family llama",
+       .form = Form::kWhole},
+      {.name = "KeyOfAnotherFamily",
+       .from = "",
+       .to = without_model("{from: huggingface, path: " + llama + "}") +
+             "model: {vocab_size: 31, layout: {pattern: A}}\n",
+       .expected = "r.yaml:10:25: model.layout: has no meaning here; it goes with family: jamba or "
+                   "hybrid",
+       .form = Form::kWhole},
   };
+}
+
+}  // namespace
+
+std::vector<BrokenRecipe> broken_starts() {
+  std::vector<BrokenRecipe> all = broken_words();
+  for (auto* part : {broken_places, broken_fits}) {
+    std::vector<BrokenRecipe> some = part();
+    all.insert(all.end(), std::make_move_iterator(some.begin()),
+               std::make_move_iterator(some.end()));
+  }
+  return all;
 }
 
 }  // namespace weft

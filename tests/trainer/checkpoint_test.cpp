@@ -47,6 +47,9 @@ TEST_F(CheckpointTest, APathWithoutACheckpointIsRefusedByName) {
               HasSubstr((run_dir() / "empty").string() + ": holds no checkpoint"));
   EXPECT_THAT(std::string(CheckpointFolder::open(run_dir() / "absent", log()).status().message()),
               HasSubstr((run_dir() / "absent").string() + ": does not exist"));
+  write_text(run_dir() / "file", "x");
+  EXPECT_EQ(CheckpointFolder::open(run_dir() / "file", log()).status().message(),
+            (run_dir() / "file").string() + ": is a file, but a checkpoint is a folder");
   EXPECT_THAT(std::string(CheckpointFolder::open(folder(8), log()).status().message()),
               HasSubstr((folder(8) / "manifest.json").string()));
 }
