@@ -26,23 +26,19 @@ void with_types(at::ScalarType type, F f) {
   }
 }
 
-struct Output {
-  Tensor y, rstd;
-};
-
-// x contiguous, weight in the compute type.
-Output run_forward(const Tensor& x, const Tensor& weight, double eps) {
+// x contiguous, weight in the compute type; rstd [rows] or undefined.
+Tensor run_forward(const Tensor& x, const Tensor& weight, double eps, const Tensor& rstd) {
   const int64_t width = x.size(-1);
   const int64_t rows = width > 0 ? x.numel() / width : 0;
-  Output out{at::empty_like(x), at::empty({rows}, weight.options())};
+  Tensor y = at::empty_like(x);
   with_types(x.scalar_type(), [&](auto s, auto c) {
     using S = decltype(s);
     using C = decltype(c);
     cpu::rms_norm_forward<S, C>({rows, width, eps}, x.const_data_ptr<S>(),
-                                weight.const_data_ptr<C>(), out.y.data_ptr<S>(),
-                                out.rstd.data_ptr<C>());
+                                weight.const_data_ptr<C>(), y.data_ptr<S>(),
+                                rstd.defined() ? rstd.data_ptr<C>() : nullptr);
   });
-  return out;
+  return y;
 }
 
 at::ScalarType compute_type(const Tensor& x) {
@@ -55,11 +51,13 @@ class RmsNormFunction final : public torch::autograd::Function<RmsNormFunction> 
                         const Tensor& weight_in, double eps) {
     const Tensor x = x_in.contiguous();
     const Tensor weight = weight_in.to(compute_type(x)).contiguous();
-    const Output out = run_forward(x, weight, eps);
-    ctx->save_for_backward({x, weight, out.rstd});
+    const int64_t width = x.size(-1);
+    const Tensor rstd = at::empty({width > 0 ? x.numel() / width : 0}, weight.options());
+    const Tensor y = run_forward(x, weight, eps, rstd);
+    ctx->save_for_backward({x, weight, rstd});
     ctx->saved_data["eps"] = eps;
     ctx->saved_data["weight_type"] = static_cast<int64_t>(weight_in.scalar_type());
-    return out.y;
+    return y;
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
@@ -91,7 +89,7 @@ Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
              x.sizes(), " with a weight of ", weight.sizes());
   if (!x.device().is_cpu()) return rms_norm_reference(x, weight, eps);
   if (!at::GradMode::is_enabled()) {
-    return run_forward(x.contiguous(), weight.to(compute_type(x)).contiguous(), eps).y;
+    return run_forward(x.contiguous(), weight.to(compute_type(x)).contiguous(), eps, {});
   }
   return RmsNormFunction::apply(x, weight, eps);
 }

@@ -268,7 +268,7 @@ TEST_F(Continue, TheOtherCommandsTakeItsCheckpoints) {
   EXPECT_EQ(ids.exit_status, 0) << ids.output;
   const Outcome text = weft({"generate", "run", "--prompt", "word"});
   EXPECT_EQ(text.exit_status, 2);
-  EXPECT_THAT(text.output, HasSubstr("huggingface.tokenizer.json, is not one that weft reads"));
+  EXPECT_THAT(text.output, HasSubstr("was trained on token ids; give token ids instead of text"));
 }
 
 }  // namespace

@@ -1,7 +1,12 @@
 #include "models/kernels/rms_norm.h"
 
+#include <cmath>
+#include <cstring>
+
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/ones.h>
 #include <gtest/gtest.h>
 
 #include "tests/support/closeness.h"
@@ -66,6 +71,19 @@ TEST(RmsNorm, TakesStridedAndEmptyInput) {
       (rms_norm(x, weight, 1e-6) - rms_norm_reference(x, weight, 1e-6)).abs().max().item<double>(),
       1e-14);  // a few roundings of numbers near 1
   EXPECT_EQ(rms_norm(x.narrow(0, 0, 0), weight, 1e-6).numel(), 0);
+}
+
+TEST(RmsNorm, GivesNaNForEveryNaN) {
+  const at::NoGradGuard no_grad;
+  for (const uint32_t bits : {0x7FC00000u, 0x7F800001u, 0xFFFFFFFFu}) {
+    const Tensor weight = at::ones({17}, at::kFloat);
+    std::memcpy(weight.mutable_data_ptr<float>() + 16, &bits, sizeof bits);
+    for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+      const Tensor y = rms_norm(at::ones({1, 17}, type), weight, 1e-5);
+      EXPECT_TRUE(std::isnan(y[0][16].item<float>())) << bits;
+      EXPECT_TRUE(y.narrow(1, 0, 16).isfinite().all().item<bool>());
+    }
+  }
 }
 
 }  // namespace

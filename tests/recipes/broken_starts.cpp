@@ -157,7 +157,7 @@ std::vector<BrokenRecipe> broken_fits() {
        .expected = "r.yaml:10:8: model: must be given whole: the one that it starts from is of "
                    "family llama",
        .form = Form::kWhole},
-      {.name = "KeyOfAnotherFamily",
+      {.name = "KeyOfAnotherFamilyThanTheFolders",
        .from = "",
        .to = without_model("{from: huggingface, path: " + llama + "}") +
              "model: {vocab_size: 31, layout: {pattern: A}}\n",

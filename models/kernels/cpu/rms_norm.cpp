@@ -40,11 +40,11 @@ template <class S, class C>
 inline S rounded(C x) {
   if constexpr (std::is_same_v<S, C>) {
     return x;
-  } else {  // to nearest even; a NaN keeps its top bits, which are never all zero here
+  } else {  // to nearest even; a NaN becomes the quiet NaN
     uint32_t bits;
     __builtin_memcpy(&bits, &x, sizeof bits);
-    bits += 0x7FFF + (bits >> 16 & 1);
-    return c10::BFloat16(static_cast<uint16_t>(bits >> 16), c10::BFloat16::from_bits());
+    bits = x == x ? (bits + 0x7FFF + (bits >> 16 & 1)) >> 16 : 0x7FC0;
+    return c10::BFloat16(static_cast<uint16_t>(bits), c10::BFloat16::from_bits());
   }
 }
 
@@ -55,7 +55,7 @@ inline C through(C x) {
 }
 
 template <class S, class C>
-inline void forward_row(int64_t width, double eps, const S* x, const C* weight, S* y, C* rstd) {
+inline C forward_row(int64_t width, double eps, const S* x, const C* weight, S* y) {
   C lanes[kLanes] = {};
   int64_t i = 0;
   for (; i + kLanes <= width; i += kLanes) {
@@ -66,7 +66,7 @@ inline void forward_row(int64_t width, double eps, const S* x, const C* weight, 
   for (int64_t k = 0; k < width; ++k) {
     y[k] = rounded<S, C>(through<S, C>(wide(x[k]) * scale) * through<S, C>(weight[k]));
   }
-  *rstd = scale;
+  return scale;
 }
 
 template <class S, class C>
@@ -93,7 +93,8 @@ inline void backward_row(int64_t width, const S* x, const C* weight, C scale, co
   WEFT_FOR_EACH_ISA void forward_rows(int64_t rows, int64_t width, double eps, const S* x,       \
                                       const C* weight, S* y, C* rstd) {                          \
     for (int64_t r = 0; r < rows; ++r) {                                                         \
-      forward_row(width, eps, x + r * width, weight, y + r * width, rstd + r);                   \
+      const C scale = forward_row(width, eps, x + r * width, weight, y + r * width);             \
+      if (rstd != nullptr) rstd[r] = scale;                                                      \
     }                                                                                            \
   }                                                                                              \
   WEFT_FOR_EACH_ISA void backward_rows(int64_t rows, int64_t width, const S* x, const C* weight, \
@@ -125,7 +126,7 @@ template <class S, class C>
 void rms_norm_forward(RmsNormShape s, const S* x, const C* weight, S* y, C* rstd) {
   for_each_task(s.rows, [&](int64_t, int64_t first, int64_t rows) {
     forward_rows(rows, s.width, s.eps, x + first * s.width, weight, y + first * s.width,
-                 rstd + first);
+                 rstd == nullptr ? nullptr : rstd + first);
   });
 }
 

@@ -14,7 +14,8 @@ struct RmsNormShape {
 // order.
 inline constexpr int64_t kRmsNormRowsPerTask = 256;
 
-// x, y [rows, width] contiguous, weight [width]; rstd [rows] is kept for the backward pass.
+// x, y [rows, width] contiguous, weight [width]; rstd [rows] is kept for the backward pass,
+// or null.
 template <class S, class C>
 void rms_norm_forward(RmsNormShape shape, const S* x, const C* weight, S* y, C* rstd);
 
