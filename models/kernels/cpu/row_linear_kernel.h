@@ -1,8 +1,8 @@
 #pragma once
 // Linear layers of a few rows, for a range of outputs. Every output is summed in the same order,
 // whichever block it is computed in: two sums of vectors along the row, then their lanes as a tree.
-// Bounded by reading the weights: for one row of x at 66 to 78 % of the bandwidth of a copy, of which
-// a mere read reaches 66 to 78 % too, for four at 56 to 85 % (2 cores with AVX-512,
+// Bounded by reading the weights: for one row of x at 66 to 78 % of a copy's bandwidth (a mere read
+// of memory: 66 to 77 %), for four at 56 to 85 % (2 cores with AVX-512,
 // bench/row_linear_bench.cpp). Included as cpu/vector.h is.
 #include "models/kernels/cpu/row_linear.h"
 #include "models/kernels/cpu/vector.h"
