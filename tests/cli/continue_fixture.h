@@ -6,6 +6,7 @@
 #include "base/safetensors.h"
 #include "data/shards.h"
 #include "tests/cli/run_fixture.h"
+#include "tests/support/llama_model.h"
 
 namespace weft {
 
@@ -26,21 +27,6 @@ stages:
 precision: {compute: fp32}
 checkpoint: {every_steps: 1, keep: 9}
 logging: {every_steps: 1, tensorboard: false}
-)";
-
-// What the llama fixture is, in the words of a recipe.
-inline constexpr char kModel[] = R"(model:
-  family: llama
-  vocab_size: 31
-  hidden_size: 16
-  num_layers: 2
-  num_heads: 4
-  num_kv_heads: 1
-  head_dim: 4
-  intermediate_size: 24
-  max_position: 64
-  tie_embeddings: false
-  norm: {eps: 1.0e-5}
 )";
 
 // No tokenizer of anybody's: weft carries it along without reading it.

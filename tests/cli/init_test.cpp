@@ -159,7 +159,7 @@ TEST_F(Continue, AnImportedCheckpointIsWorthItsSource) {
 
 TEST_F(Continue, AGivenModelMayComputeOtherwiseWithTheSameTensors) {
   copy_fixture("llama");
-  write_text(path("continue.yaml"), std::string(kContinue) + kModel);
+  write_text(path("continue.yaml"), std::string(kContinue) + kLlamaModel);
   const Outcome same = change_nothing({}, "same");
   ASSERT_EQ(same.exit_status, 0) << same.output;
   EXPECT_THAT(same.output, Not(HasSubstr("differs")));

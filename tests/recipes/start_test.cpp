@@ -11,6 +11,7 @@
 #include "recipes/checkpoint_folders.h"
 #include "recipes/load.h"
 #include "recipes/stored_model.h"
+#include "tests/support/llama_model.h"
 #include "tests/support/process.h"
 
 namespace weft {
@@ -32,21 +33,8 @@ stages:
       sources: [{path: shards}]
 )";
 
-// What the llama fixture is, in the words of a recipe.
-constexpr char kModel[] = R"(
-model:
-  family: llama
-  vocab_size: 31
-  hidden_size: 16
-  num_layers: 2
-  num_heads: 4
-  num_kv_heads: 1
-  head_dim: 4
-  intermediate_size: 24
-  max_position: 64
-  tie_embeddings: false
-  norm: {eps: 1.0e-5}
-)";
+// The same behind the model of the llama fixture.
+std::string model_and_stages() { return std::string("\n") + kLlamaModel + kStages; }
 
 class StartOfARecipe : public testing::Test {
  protected:
@@ -127,12 +115,12 @@ TEST_F(StartOfARecipe, TheResolvedRecipeHasTheWholeModelAndNeedsNoFolder) {
 }
 
 TEST_F(StartOfARecipe, AFolderThatIsNotThereIsAWarningToValidateIfTheModelIsGiven) {
-  const auto loaded = load(std::string(kModel) + kStages);
+  const auto loaded = load(model_and_stages());
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   EXPECT_THAT(loaded->warnings,
               testing::Contains("r.yaml:2:33: init.path: 'source' does not exist"));
   for (const auto& [text, purpose] :
-       {std::pair<std::string, Purpose>{std::string(kModel) + kStages, Purpose::kTrain},
+       {std::pair<std::string, Purpose>{model_and_stages(), Purpose::kTrain},
         {kStages, Purpose::kValidate},
         {kStages, Purpose::kTrain}}) {
     const auto refused = load(text, purpose);
@@ -145,7 +133,7 @@ TEST_F(StartOfARecipe, AFolderThatIsNotThereIsAWarningToValidateIfTheModelIsGive
 
 TEST_F(StartOfARecipe, AModelThatIsGivenMustHaveTheFoldersTensors) {
   copy_fixture("llama");
-  const std::string text = std::string(kModel) + kStages;
+  const std::string text = model_and_stages();
   EXPECT_TRUE(load(text).ok()) << load(text).status();
   EXPECT_EQ(load(text, Purpose::kValidate, {}, {"model.vocab_size=32"}).status().message(),
             "r.yaml:4:3: model: must have the tensors of 'source': 'embedding.weight' is [32, 16] "
@@ -160,7 +148,7 @@ TEST_F(StartOfARecipe, AModelThatIsGivenMustHaveTheFoldersTensors) {
 
 TEST_F(StartOfARecipe, WhatElseDiffersIsAllowedAndListed) {
   copy_fixture("llama");
-  const std::string text = std::string(kModel) + kStages;
+  const std::string text = model_and_stages();
   const auto same = load(text),
              other = load(text, Purpose::kValidate, {}, {"model.rope.theta=2e4"});
   ASSERT_TRUE(same.ok()) << same.status();
@@ -235,7 +223,7 @@ TEST_F(StartOfARecipe, AModelBesideAListOfLayersIsGivenWhole) {
   EXPECT_EQ(load(kStages, Purpose::kValidate, resumed, {"model.rope.theta=2e4"}).status().message(),
             "--set model.rope.theta=2e4: model: must be given whole: the one that it starts from "
             "lists its layers");
-  EXPECT_TRUE(load(kModel + std::string(kStages), Purpose::kValidate, resumed).ok());
+  EXPECT_TRUE(load(model_and_stages(), Purpose::kValidate, resumed).ok());
 }
 
 TEST_F(StartOfARecipe, TextBesidePublishedWeightsIsWarnedAbout) {
@@ -270,7 +258,7 @@ TEST_F(StartOfARecipe, ARunThatGoesOnHasItsModelAndLooksAtNoFolder) {
     asked_for = recipe.name;
     return std::optional<ModelRecipe>(stored);
   };
-  for (const std::string& text : {std::string(kStages), std::string(kModel) + kStages}) {
+  for (const std::string& text : {std::string(kStages), model_and_stages()}) {
     const auto loaded = load(text, Purpose::kValidate, resumed);
     ASSERT_TRUE(loaded.ok()) << loaded.status();
     EXPECT_EQ(asked_for, "on");
