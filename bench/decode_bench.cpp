@@ -43,20 +43,27 @@ double since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
+  return values[values.size() / 2];
+}
+
 struct Share {
-  double token_seconds;  // median of single tokens
-  double copy;           // bytes read and written a second, median
+  double share;  // of the memory bound
+  double copy;   // bytes read and written a second
 };
 
-// Eight tokens and a part of the 1 GB copy take turns, so that both meet the same machine. The
-// token after a copy finds the caches full of it and doesn't count.
+// Eight tokens and a part of the 1 GB copy take turns, and each turn is compared with its own copy,
+// so that both meet the same machine; the medians of all turns count. The token after a copy finds
+// the caches full of it and doesn't count.
 Share measure_share(const LoadedModel& loaded, const std::vector<int64_t>& prompt,
                     GenerationOptions options) {
   constexpr int64_t kPart = 64 << 20;
   constexpr int kTokens = 8;
+  const double bytes = bytes_per_token(loaded);
   MemoryCopy memory;
   memory.copy_bandwidth();
-  std::vector<double> tokens, copies;
+  std::vector<double> tokens, copies, shares;
   Clock::time_point last;
   int made = 0;
   options.on_token = [&](size_t, int64_t) {
@@ -65,6 +72,8 @@ Share measure_share(const LoadedModel& loaded, const std::vector<int64_t>& promp
       const Clock::time_point start = Clock::now();
       memory.copy(kPart);
       copies.push_back(static_cast<double>(kPart) / since(start));
+      shares.push_back(bytes / median(tokens) / copies.back());
+      tokens.clear();
       made = 0;
     }
     last = Clock::now();
@@ -72,13 +81,10 @@ Share measure_share(const LoadedModel& loaded, const std::vector<int64_t>& promp
   };
   for (int i = 0; i < 3; ++i) {
     made = 0;
+    tokens.clear();
     WEFT_CHECK(generate(*loaded.model, {prompt}, options).ok(), "generation failed");
   }
-  const auto median = [](std::vector<double>& values) {
-    std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
-    return values[values.size() / 2];
-  };
-  return {median(tokens), median(copies)};
+  return {median(shares), median(copies)};
 }
 
 int run(const char* folder, const std::string& compute, int64_t tokens) {
@@ -103,12 +109,10 @@ int run(const char* folder, const std::string& compute, int64_t tokens) {
   std::sort(seconds.begin(), seconds.end());
   const double rate = static_cast<double>(tokens) / seconds[kRuns / 2];
   const Share share = measure_share(*loaded, prompt, options);
-  const double bytes = bytes_per_token(*loaded);
   std::printf(
       "{\"tokens_per_s\": %.2f, \"parameters\": %ld, \"bytes_per_token\": %.0f, "
       "\"copy_gb_per_s\": %.2f, \"share\": %.4f}\n",
-      rate, loaded->table->numel(), bytes, share.copy / 1e9,
-      bytes / share.token_seconds / share.copy);
+      rate, loaded->table->numel(), bytes_per_token(*loaded), share.copy / 1e9, share.share);
   return 0;
 }
 

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numeric>
 
+#include <ATen/Dispatch.h>
+#include <ATen/OpMathType.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/argsort.h>
@@ -159,6 +161,21 @@ std::vector<Choice> choose(const T* logits, const MoeConfig& config) {
   return choices;
 }
 
+// sum [d] = the weighted sum of the chosen experts' outputs [1, d], in the router's precision.
+void add_experts(const std::vector<Tensor>& outputs, const std::vector<Choice>& choices,
+                 const Tensor& sum) {
+  AT_DISPATCH_FLOATING_TYPES_AND(at::kBFloat16, sum.scalar_type(), "add_experts", [&] {
+    using C = at::opmath_type<scalar_t>;
+    std::vector<C> exact(static_cast<size_t>(sum.numel()));
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      const scalar_t* y = outputs[i].const_data_ptr<scalar_t>();
+      const C weight = static_cast<C>(choices[i].weight);
+      for (size_t j = 0; j < exact.size(); ++j) exact[j] += weight * static_cast<C>(y[j]);
+    }
+    std::copy(exact.begin(), exact.end(), sum.data_ptr<scalar_t>());
+  });
+}
+
 }  // namespace
 
 Routing route(const Tensor& logits, int64_t top_k, bool renormalize) {
@@ -232,9 +249,8 @@ Tensor Moe::grouped_experts(const Tensor& tokens, const Routing& routing,
 // The same for a few tokens without gradients, from the router's logits [n, E]: only the experts
 // that are used are touched, and no row is padded.
 Tensor Moe::few_tokens(const Tensor& tokens, const Tensor& logits) const {
-  Tensor sum = at::zeros(tokens.sizes(), logits.options());
+  Tensor sums = at::empty(tokens.sizes(), tokens.options());
   for (int64_t t = 0; t < tokens.size(0); ++t) {
-    const Tensor x = tokens.narrow(0, t, 1);
     const std::vector<Choice> choices =
         logits.scalar_type() == at::kDouble
             ? choose(logits.const_data_ptr<double>() + t * config_.num_experts, config_)
@@ -244,14 +260,15 @@ Tensor Moe::few_tokens(const Tensor& tokens, const Tensor& logits) const {
       layers.push_back({gate_[choice.expert], {}});
       layers.push_back({up_[choice.expert], {}});
     }
-    const std::vector<Tensor> gate_up = row_linear(x, layers);
+    const std::vector<Tensor> gate_up = row_linear(tokens.narrow(0, t, 1), layers);
+    std::vector<Tensor> outputs;
     for (size_t i = 0; i < choices.size(); ++i) {
       const Tensor hidden = gated(gate_up[2 * i], gate_up[2 * i + 1], Activation::kSilu);
-      const Tensor y = row_linear(hidden, down_[choices[i].expert], {});
-      sum.narrow(0, t, 1).add_(y, choices[i].weight);
+      outputs.push_back(row_linear(hidden, down_[choices[i].expert], {}));
     }
+    add_experts(outputs, choices, sums[t]);
   }
-  return sum.to(tokens.scalar_type());
+  return sums;
 }
 
 Tensor Moe::forward(const Tensor& x, RouterStats* stats) const {

@@ -4,6 +4,9 @@
 #include <cmath>
 #include <vector>
 
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/max.h>
+
 #include "base/check.h"
 
 namespace weft {
@@ -55,14 +58,11 @@ std::vector<Candidate> candidates_of(std::span<const Value> logits) {
 
 // The first of the largest logits, if they are an order.
 template <class Value>
-std::optional<int64_t> most_likely(std::span<const Value> logits) {
-  size_t best = 0;
-  for (size_t i = 0; i < logits.size(); ++i) {
-    if (std::isnan(logits[i])) return std::nullopt;
-    if (logits[i] > logits[best]) best = i;
-  }
-  if (std::isinf(logits[best])) return std::nullopt;
-  return static_cast<int64_t>(best);
+std::optional<int64_t> most_likely(const Tensor& logits) {
+  const auto largest = logits.max().item<Value>();  // NaN where one of them is
+  if (!std::isfinite(largest)) return std::nullopt;
+  const Value* values = logits.const_data_ptr<Value>();
+  return std::find(values, values + logits.numel(), largest) - values;
 }
 
 // `best` is the largest logit: probabilities are in units of that of its token.
@@ -101,11 +101,12 @@ int64_t draw(std::vector<Candidate> candidates, double best, const SamplingConfi
 }
 
 template <class Value>
-std::optional<int64_t> sample(std::span<const Value> logits, const SamplingConfig& config,
-                              double u) {
-  const std::optional<int64_t> best = most_likely(logits);
+std::optional<int64_t> sample(const Tensor& logits, const SamplingConfig& config, double u) {
+  const std::optional<int64_t> best = most_likely<Value>(logits);
   if (!best.has_value() || config.temperature == 0) return best;
-  return draw(candidates_of(logits), static_cast<double>(logits[*best]), config, u);
+  const Value* values = logits.const_data_ptr<Value>();
+  return draw(candidates_of<Value>({values, static_cast<size_t>(logits.numel())}),
+              static_cast<double>(values[*best]), config, u);
 }
 
 template <class Value>
@@ -126,13 +127,11 @@ void penalize(std::span<Value> logits, std::span<const int64_t> tokens, Value pe
 std::optional<int64_t> sample_token(const Tensor& logits, const SamplingConfig& config, double u) {
   WEFT_CHECK(logits.dim() == 1 && logits.numel() > 0 && logits.is_cpu(),
              "logits must be [V] on the CPU");
+  const at::NoGradGuard no_grad;
   const Tensor dense = logits.contiguous();
-  const auto size = static_cast<size_t>(dense.numel());
-  if (dense.scalar_type() == at::kFloat) {
-    return sample<float>({dense.const_data_ptr<float>(), size}, config, u);
-  }
+  if (dense.scalar_type() == at::kFloat) return sample<float>(dense, config, u);
   WEFT_CHECK(dense.scalar_type() == at::kDouble, "logits must be fp32 or fp64");
-  return sample<double>({dense.const_data_ptr<double>(), size}, config, u);
+  return sample<double>(dense, config, u);
 }
 
 void penalize_repetition(Tensor logits, std::span<const int64_t> tokens, double penalty) {

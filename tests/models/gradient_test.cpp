@@ -3,6 +3,7 @@
 #include <limits>
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
@@ -113,6 +114,34 @@ TEST(Moe, EqualsItsDefinitionForAnyNumberOfTokens) {
     if (tokens == 0) continue;
     const Tensor plain = plain_moe(store, "f", x, config.top_k, config.renormalize);
     EXPECT_LT((y - plain).abs().max().item<double>(), 1e-13) << tokens;
+  }
+}
+
+// Without gradients a few tokens go another way than many: it must choose the same experts, also
+// where the router's logits are equal.
+TEST(Moe, FewTokensUseTheExpertsThatManyUse) {
+  const at::NoGradGuard no_grad;
+  const ModelConfig model{.vocab_size = 1, .hidden_size = 4, .init = {.std = 0.5}, .layers = {}};
+  for (const bool renormalize : {false, true}) {
+    for (const int64_t top_k : {1, 2, 3, 5}) {
+      const MoeConfig config{
+          .num_experts = 5, .top_k = top_k, .intermediate_size = 3, .renormalize = renormalize};
+      ParameterTable table;
+      Moe::declare(model, config, "f", table);
+      ParameterStore store(table, cpu_types(at::kDouble));
+      store.initialize(1);
+      const Moe moe(config, store, "f");
+      for (const char* ties : {"none", "some", "all"}) {
+        const Tensor& router = store.compute("f.router.weight");  // [5, 4]
+        if (ties[0] == 's') router[4].copy_(router[1]), router[2].copy_(router[0]);
+        if (ties[0] == 'a') router.zero_();
+        const Tensor x = fill({1, 3, 4}, 1);
+        const Tensor few = moe.forward(x, nullptr);
+        const Tensor many = moe.forward(x.repeat({1, 4, 1}), nullptr).narrow(1, 0, 3);
+        EXPECT_LT((few - many).abs().max().item<double>(), 1e-14)
+            << "top " << top_k << ", ties: " << ties << ", renormalize " << renormalize;
+      }
+    }
   }
 }
 

@@ -166,21 +166,6 @@ inline void row_linear_block(const LinearInput<S>& x, int64_t row, const LinearR
   store_sums<kX, kRows, S>(sum, row, layer, first);
 }
 
-// Outputs first .. first + kRows - 1 for the only row of x: the weights are read one row after the
-// other, and what is left of them is put together at once.
-template <int kRows, class S>
-inline void row_linear_sequence(const LinearInput<S>& x, const LinearRows<S>& layer,
-                                int64_t first) {
-  Pair<Compute<S>> sum[kRows] = {};
-#pragma GCC unroll 4
-  for (int r = 0; r < kRows; ++r) {
-    Pair<Compute<S>> one[1] = {};
-    row_linear_sums<1, 1>(x, 0, layer, first + r, one);
-    sum[r] = one[0];
-  }
-  store_sums<1, kRows, S>(sum, 0, layer, first);
-}
-
 // Outputs first .. first + kRows - 1 for all rows of x: behind the first four rows the weights come
 // from the cache.
 template <int kRows, class S>
@@ -202,14 +187,6 @@ void row_linear_part(const LinearInput<S>& x, const LinearRows<S>& layer, int64_
   const int64_t x_bytes = x.rows * x.in * static_cast<int64_t>(sizeof(S));
   if (kVectorBytes == 64 && x.rows > 1 && x_bytes > kKeptBytes) {
     for (; first + 2 <= end; first += 2) row_linear_rows<2>(x, layer, first);
-  }
-  // The sums of a short row cost as much as its products.
-  constexpr int64_t kShortBytes = 1024;
-  constexpr int kSequence = kLanes<Compute<S>> < 4 ? kLanes<Compute<S>> : 4;
-  if (x.rows == 1 && x_bytes <= kShortBytes) {
-    for (; first + kSequence <= end; first += kSequence) {
-      row_linear_sequence<kSequence>(x, layer, first);
-    }
   }
   for (; first < end; ++first) row_linear_rows<1>(x, layer, first);
 }
