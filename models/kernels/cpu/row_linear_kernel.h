@@ -177,6 +177,35 @@ inline void row_linear_rows(const LinearInput<S>& x, const LinearRows<S>& layer,
   if (x.rows - row == 1) row_linear_block<1, kRows>(x, row, layer, first);
 }
 
+// Rows of no more bytes are short: the sums of their lanes cost more than their products.
+constexpr int64_t kShortBytes = 256;
+
+// Outputs first .. first + kLanes - 1 for the only row of x, a short one: all lanes are summed at
+// once.
+template <class S, class C = Compute<S>>
+inline void row_linear_lanes(const LinearInput<S>& x, const LinearRows<S>& layer, int64_t first) {
+  constexpr int kStep = kPairLanes<C>;
+  Pair<C> parts[kShortBytes / kVectorBytes];  // of x
+  const int full = static_cast<int>(x.in) / kStep, left = static_cast<int>(x.in) % kStep;
+  for (int i = 0; i < full; ++i) parts[i] = load_pair(x.data + i * kStep);
+  if (left > 0) parts[full] = load_pair(x.data + full * kStep, left);
+  Vec<C> sums[kLanes<C>];
+  for (int r = 0; r < kLanes<C>; ++r) {
+    const S* weight = layer.weight + (first + r) * layer.weight_stride;
+    Pair<C> sum = {};
+    const auto add = [&](const Pair<C>& w, const Pair<C>& v) {
+      sum.a += v.a * w.a;
+      sum.b += v.b * w.b;
+    };
+    for (int i = 0; i < full; ++i) add(load_pair(weight + i * kStep), parts[i]);
+    if (left > 0) add(load_pair(weight + full * kStep, left), parts[full]);
+    sums[r] = sum.a + sum.b;
+  }
+  Vec<C> y = sum_lanes<C>(sums);
+  if (layer.bias != nullptr) y += load_full(layer.bias + first);
+  store_full(layer.y + first, y);
+}
+
 template <class S>
 void row_linear_part(const LinearInput<S>& x, const LinearRows<S>& layer, int64_t first,
                      int64_t end) {
@@ -187,6 +216,10 @@ void row_linear_part(const LinearInput<S>& x, const LinearRows<S>& layer, int64_
   const int64_t x_bytes = x.rows * x.in * static_cast<int64_t>(sizeof(S));
   if (kVectorBytes == 64 && x.rows > 1 && x_bytes > kKeptBytes) {
     for (; first + 2 <= end; first += 2) row_linear_rows<2>(x, layer, first);
+  }
+  if (x.rows == 1 && x_bytes <= kShortBytes) {
+    constexpr int kLanesAtOnce = kLanes<Compute<S>>;
+    for (; first + kLanesAtOnce <= end; first += kLanesAtOnce) row_linear_lanes(x, layer, first);
   }
   for (; first < end; ++first) row_linear_rows<1>(x, layer, first);
 }
