@@ -24,11 +24,13 @@ struct Maker {
   }
   LayerState operator()(const MambaConfig& c) const {
     return ScanState{at::zeros({rows, c.conv_kernel - 1, c.inner_size}, compute),
-                     at::zeros({rows, c.inner_size, c.state_size}, state)};
+                     at::zeros({rows, c.inner_size, c.state_size}, state),
+                     {}};
   }
   LayerState operator()(const Mamba2Config& c) const {
     return ScanState{at::zeros({rows, c.conv_kernel - 1, c.conv_channels()}, compute),
-                     at::zeros({rows, c.num_heads, c.head_dim, c.state_size}, state)};
+                     at::zeros({rows, c.num_heads, c.head_dim, c.state_size}, state),
+                     {}};
   }
 };
 

@@ -28,6 +28,7 @@ struct AttentionState {
 struct ScanState {
   Tensor window;  // [Bz, K - 1, channels] the convolution's last inputs, in the compute type
   Tensor h;       // Mamba-1 [Bz, di, N], Mamba-2 [Bz, Hs, P, N], in fp32 (fp64)
+  Tensor a;       // Mamba-1 [di, N] as h: the layer's -exp(a_log), kept from the first token on
 };
 
 using LayerState = std::variant<AttentionState, ScanState>;

@@ -1,5 +1,8 @@
 #include "models/mamba.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/exp.h>
+
 #include "models/channels.h"
 #include "models/kernels/causal_conv.h"
 #include "models/norm.h"
@@ -72,7 +75,8 @@ SelectiveScanInputs Mamba::scan_inputs(const Tensor& x, const Tensor& z,
           .d = d_,
           .dt_bias = dt_bias_,
           .starts = starts,
-          .initial_state = {}};
+          .initial_state = {},
+          .a = {}};
 }
 
 Tensor Mamba::forward(const Tensor& u, const ForwardPass& pass) const {
@@ -88,6 +92,8 @@ Tensor Mamba::extend(const Tensor& u, const NewTokens& tokens, ScanState& state)
       causal_conv_silu_with_state(xz[0], conv_weight_, conv_bias_, tokens.starts, state.window);
   SelectiveScanInputs inputs = scan_inputs(x, xz[1], tokens.starts);
   inputs.initial_state = state.h;
+  if (!state.a.defined()) state.a = -a_log_.exp();
+  inputs.a = state.a;
   return out_(selective_scan_with_state(inputs, /*final_state=*/state.h).y);
 }
 

@@ -34,7 +34,7 @@ Parts parts_of(const SelectiveScanInputs& in) {
 }
 
 SelectiveScanInputs inputs_of(const variable_list& p) {
-  return {p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], {}};
+  return {p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], {}, {}};
 }
 
 void expect(const char* name, const Tensor& t, at::IntArrayRef sizes, at::ScalarType type,
@@ -65,6 +65,7 @@ void check_inputs(const SelectiveScanInputs& in) {
   if (in.initial_state.defined()) {
     expect("initial_state", in.initial_state, {batch, channels, states}, compute, device);
   }
+  if (in.a.defined()) expect("a", in.a, {channels, states}, compute, device);
 }
 
 bool needs_gradients(const SelectiveScanInputs& in) {
@@ -85,7 +86,8 @@ SelectiveScanInputs readable(const SelectiveScanInputs& in) {
           in.d.contiguous(),
           in.dt_bias.contiguous(),
           in.starts.contiguous(),
-          in.initial_state.defined() ? in.initial_state.contiguous() : Tensor{}};
+          in.initial_state.defined() ? in.initial_state.contiguous() : Tensor{},
+          in.a.defined() ? in.a.contiguous() : Tensor{}};
 }
 
 template <class S>
@@ -100,7 +102,8 @@ ScanInputs<S> raw(const SelectiveScanInputs& in) {
           .a_log = values<C>(in.a_log),
           .d = values<C>(in.d),
           .dt_bias = values<C>(in.dt_bias),
-          .starts = values<bool>(in.starts)};
+          .starts = values<bool>(in.starts),
+          .a = in.a.defined() ? values<C>(in.a) : nullptr};
 }
 
 // The pass that `scan` is of (Forward or Backward), on the device that x is on.
@@ -196,7 +199,7 @@ class SelectiveScanFunction final : public torch::autograd::Function<SelectiveSc
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& dt, const Tensor& b,
                         const Tensor& c, const Tensor& z, const Tensor& a_log, const Tensor& d,
                         const Tensor& dt_bias, const Tensor& starts, int64_t isa) {
-    const SelectiveScanInputs in = readable({x, dt, b, c, z, a_log, d, dt_bias, starts, {}});
+    const SelectiveScanInputs in = readable({x, dt, b, c, z, a_log, d, dt_bias, starts, {}, {}});
     const Output out = run_forward(in, /*keep_states=*/true, {}, static_cast<cpu::Isa>(isa));
     const Parts parts = parts_of(in);
     variable_list saved(parts.begin(), parts.end());
@@ -219,7 +222,8 @@ class SelectiveScanFunction final : public torch::autograd::Function<SelectiveSc
 
 Tensor selective_scan(const SelectiveScanInputs& in, cpu::Isa isa) {
   check_inputs(in);
-  WEFT_CHECK(!in.initial_state.defined(), "selective_scan has no initial_state");
+  WEFT_CHECK(!in.initial_state.defined() && !in.a.defined(),
+             "selective_scan has no initial_state and no a");
   if (!has_kernels_for(in.x)) return selective_scan_reference(in);
   if (!needs_gradients(in)) return run_forward(readable(in), /*keep_states=*/false, {}, isa).y;
   return SelectiveScanFunction::apply(in.x, in.dt, in.b, in.c, in.z, in.a_log, in.d, in.dt_bias,

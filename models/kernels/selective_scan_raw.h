@@ -24,6 +24,7 @@ struct ScanInputs {
   Rows<const S> x, dt, b, c, z;
   const Compute<S>*a_log, *d, *dt_bias;
   const bool* starts;
+  const Compute<S>* a;  // -exp(a_log) [D, N], or null
 };
 
 // y [Bz, T, D]; entering [Bz, chunks, N, D]: the states before each chunk's first token, or null if

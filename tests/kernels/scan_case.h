@@ -76,6 +76,7 @@ std::vector<Tensor> state_results(const Scan& scan, SelectiveScanInputs in, at::
   for (Tensor* t : {&in.x, &in.dt, &in.b, &in.c, &in.z}) *t = t->to(type);
   for (Tensor* t : {&in.a_log, &in.d, &in.dt_bias}) *t = t->to(parameter);
   if (in.initial_state.defined()) in.initial_state = in.initial_state.to(parameter);
+  if (in.a.defined()) in.a = in.a.to(parameter);
   const ScanOutputs out = scan(in);
   return {out.y, out.final_state};
 }

@@ -68,6 +68,20 @@ TEST_P(ScanStateSizes, EqualsTheReferenceInDouble) {
   }
 }
 
+TEST_P(ScanStateSizes, MayBeGivenA) {
+  SelectiveScanInputs in = scan_inputs_with_state(GetParam(), at::kDouble);
+  const ScanOutputs truth = selective_scan_with_state_reference(in);
+  const auto exact = state_results(selective_scan_with_state_reference, in, at::kDouble);
+  const auto plain = state_results(selective_scan_with_state_reference, in, at::kFloat);
+  in.a = -in.a_log.exp();
+  for (const cpu::Isa isa : supported_isas()) {
+    expect_close(selective_scan_with_state(in, isa), truth, "fp64");
+    const auto ours = state_results(kernel(isa), in, at::kFloat);
+    expect_as_exact(ours[0], plain[0], exact[0], "y");
+    expect_as_exact(ours[1], plain[1], exact[1], "final_state");
+  }
+}
+
 // Bit for bit: a part of the state that is written before it is read would show.
 TEST_P(ScanStateSizes, MayUpdateTheStateInPlace) {
   for (const at::ScalarType type : {at::kFloat, at::kDouble, at::kBFloat16}) {

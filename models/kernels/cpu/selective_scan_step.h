@@ -1,8 +1,8 @@
 #pragma once
 // The scan of a single token with a state, for decoding: a task is a group of channels for all rows
-// of the batch, which share the exponentials of a_log. Vectors run over states, as a_log and the
-// state lie, so that nothing is transposed but the sums of C h. Bound by arithmetic at Bz = 1, two
-// exponentials a state. Included as cpu/vector.h is.
+// of the batch, which share the exponentials of a_log where the caller has not kept them. Vectors
+// run over states, as a_log and the state lie, so that nothing is transposed but the sums of C h.
+// Bound by arithmetic at Bz = 1, an exponential or two a state. Included as cpu/vector.h is.
 #include "models/kernels/cpu/selective_scan_steps.h"
 
 namespace weft::cpu::WEFT_ISA {
@@ -101,10 +101,13 @@ void scan_step_task(const ScanForward<S>& scan, int64_t group, void* workspace) 
   const StepTables<C> of{carver.take<Vec<C>>(kScanGroup * vectors), carver.take<Vec<C>>(vectors),
                          carver.take<Vec<C>>(vectors), carver.take<C>(kScanGroup),
                          carver.take<C>(kScanGroup)};
+  const C* table = scan.in.a != nullptr ? scan.in.a : scan.in.a_log;
   for (int channel = 0; channel < task.channels; ++channel) {
-    const C* row = scan.in.a_log + (task.first + channel) * states;
+    const C* row = table + (task.first + channel) * states;
     for (int i = 0, n = 0; i < vectors; ++i, n += kLanes<C>) {
-      of.rates[channel * vectors + i] = -exp<C>(load(row + n, states - n)) * static_cast<C>(kLog2E);
+      const Vec<C> entry = load(row + n, states - n);
+      const Vec<C> a = scan.in.a != nullptr ? entry : -exp<C>(entry);
+      of.rates[channel * vectors + i] = a * static_cast<C>(kLog2E);
     }
   }
   for (task.b = 0; task.b < shape.batch; ++task.b) {
