@@ -79,6 +79,26 @@ SelectiveScanInputs Mamba::scan_inputs(const Tensor& x, const Tensor& z,
           .a = {}};
 }
 
+MambaStepInputs Mamba::step_inputs(const Tensor& x, const Tensor& z, const Tensor& starts,
+                                   const Tensor& a) const {
+  return {.x = x,
+          .z = z,
+          .conv_weight = conv_weight_,
+          .conv_bias = conv_bias_,
+          .x_dt = x_dt_.weight,
+          .x_b = x_b_.weight,
+          .x_c = x_c_.weight,
+          .dt_norm = dt_norm_,
+          .b_norm = b_norm_,
+          .c_norm = c_norm_,
+          .norm_eps = norm_eps_,
+          .dt = dt_.weight,
+          .dt_bias = dt_bias_,
+          .a = a,
+          .d = d_,
+          .starts = starts};
+}
+
 Tensor Mamba::forward(const Tensor& u, const ForwardPass& pass) const {
   const Tensor& starts = pass.documents.starts;
   const std::vector<Tensor> xz = joint_linear(u, {&in_x_, &in_z_});  // [Bz, T, di] each
@@ -88,11 +108,15 @@ Tensor Mamba::forward(const Tensor& u, const ForwardPass& pass) const {
 
 Tensor Mamba::extend(const Tensor& u, const NewTokens& tokens, ScanState& state) const {
   const std::vector<Tensor> xz = joint_linear(u, {&in_x_, &in_z_});
+  if (!state.a.defined()) state.a = -a_log_.exp();
+  if (u.size(1) == 1 && is_few_rows(u)) {
+    return out_(
+        mamba_step(step_inputs(xz[0], xz[1], tokens.starts, state.a), state.window, state.h));
+  }
   const Tensor x =
       causal_conv_silu_with_state(xz[0], conv_weight_, conv_bias_, tokens.starts, state.window);
   SelectiveScanInputs inputs = scan_inputs(x, xz[1], tokens.starts);
   inputs.initial_state = state.h;
-  if (!state.a.defined()) state.a = -a_log_.exp();
   inputs.a = state.a;
   return out_(selective_scan_with_state(inputs, /*final_state=*/state.h).y);
 }

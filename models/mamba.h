@@ -7,6 +7,7 @@
 #include "models/config.h"
 #include "models/decoding_state.h"
 #include "models/forward_pass.h"
+#include "models/kernels/mamba_step.h"
 #include "models/kernels/selective_scan.h"
 #include "models/linear.h"
 
@@ -28,6 +29,8 @@ class Mamba final {
 
  private:
   SelectiveScanInputs scan_inputs(const Tensor& x, const Tensor& z, const Tensor& starts) const;
+  MambaStepInputs step_inputs(const Tensor& x, const Tensor& z, const Tensor& starts,
+                              const Tensor& a) const;
 
   MambaConfig config_;
   double norm_eps_;

@@ -31,7 +31,9 @@ class alignas(64) TaskShare {
     return take([](TaskSpan left) { return TaskSpan{left.begin, middle(left)}; });
   }
   TaskSpan take_back() {
-    return take([](TaskSpan left) { return TaskSpan{left.begin + left.end - middle(left), left.end}; });
+    return take([](TaskSpan left) {
+      return TaskSpan{left.begin + left.end - middle(left), left.end};
+    });
   }
 
  private:

@@ -12,9 +12,9 @@ namespace weft::cpu {
 void run_tasks(int64_t count, int64_t workspace_bytes, const std::function<void(int64_t, void*)>& f,
                int64_t at_least = 1);
 
-// f(begin, end) for parts of the tasks 0 .. count - 1, of which each reads the memory behind the one
-// before it. Every thread takes its share from the front, half of what is left of it at a time, and
-// then helps the others from their ends: threads rarely start together, nor read equally fast.
+// f(begin, end) for parts of the tasks 0 .. count - 1, of which each reads the memory behind the
+// one before it. Every thread takes its share from the front, half of what is left of it at a time,
+// and then helps the others from their ends: threads rarely start together, nor read equally fast.
 void run_shared_tasks(int64_t count, const std::function<void(int64_t, int64_t)>& f,
                       int64_t at_least);
 

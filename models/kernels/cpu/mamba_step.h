@@ -1,0 +1,23 @@
+#pragma once
+// Raw CPU kernel of models/kernels/mamba_step.h: the kernels of its parts, one after the other on
+// threads that meet in between instead of being started and joined for each.
+#include "models/kernels/cpu/causal_conv.h"
+#include "models/kernels/cpu/row_linear.h"
+#include "models/kernels/cpu/selective_scan.h"
+
+namespace weft::cpu {
+
+template <class S>
+struct MambaStep {
+  ConvStep<S> conv;              // x [Bz, 1, D] to y [Bz, 1, D], dense
+  LinearRows<S> projections[3];  // of y to dt's [Bz, R], B and C [Bz, N]
+  const Compute<S>* norms[3];    // RMS norms' weights over what they give, or null
+  double norm_eps;
+  LinearRows<S> dt;     // of the first one to [Bz, D]
+  ScanForward<S> scan;  // of y and all of them; a is given
+};
+
+template <class S>
+void mamba_step(const MambaStep<S>& step, Isa isa);
+
+}  // namespace weft::cpu
