@@ -19,6 +19,7 @@ namespace {
 
 constexpr int kRuns = 5;
 constexpr int64_t kPrompt = 16;
+constexpr int kTurn = 8;  // tokens between two copies
 
 // Bytes of weights that one token reads: all but the embedding, of which it reads a row, unless the
 // head is the embedding; of experts those that it uses.
@@ -54,12 +55,11 @@ struct Share {
 };
 
 // Eight tokens and a part of the 1 GB copy take turns, and each turn is compared with its own copy,
-// so that both meet the same machine; the medians of all turns count. The token after a copy finds
-// the caches full of it and doesn't count.
+// so that both meet the same machine; the medians of all turns count. The first token of a turn is
+// behind the prompt or finds the caches full of the copy, and doesn't count.
 Share measure_share(const LoadedModel& loaded, const std::vector<int64_t>& prompt,
                     GenerationOptions options) {
   constexpr int64_t kPart = 64 << 20;
-  constexpr int kTokens = 8;
   const double bytes = bytes_per_token(loaded);
   MemoryCopy memory;
   memory.copy_bandwidth();
@@ -67,8 +67,8 @@ Share measure_share(const LoadedModel& loaded, const std::vector<int64_t>& promp
   Clock::time_point last;
   int made = 0;
   options.on_token = [&](size_t, int64_t) {
-    if (made > 1) tokens.push_back(since(last));
-    if (++made > kTokens) {
+    if (++made > 1) tokens.push_back(since(last));
+    if (made == kTurn) {
       const Clock::time_point start = Clock::now();
       memory.copy(kPart);
       copies.push_back(static_cast<double>(kPart) / since(start));
@@ -120,8 +120,8 @@ int run(const char* folder, const std::string& compute, int64_t tokens) {
 }  // namespace weft
 
 int main(int argc, char** argv) {
-  if (argc != 4) {
-    std::fprintf(stderr, "usage: decode_bench FOLDER fp32|bf16 TOKENS\n");
+  if (argc != 4 || std::atoll(argv[3]) < weft::kTurn) {
+    std::fprintf(stderr, "usage: decode_bench FOLDER fp32|bf16 TOKENS (8 or more)\n");
     return 2;
   }
   return weft::run(argv[1], argv[2], std::atoll(argv[3]));

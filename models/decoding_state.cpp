@@ -85,6 +85,7 @@ void put_rows(DecodingState part, int64_t first, DecodingState& state) {
 void clear(DecodingState& state) {
   for (LayerState& layer : state.layers) {
     for (Tensor* tensor : tensors(layer)) tensor->zero_();
+    if (auto* scan = std::get_if<ScanState>(&layer)) scan->a = Tensor();
   }
   std::fill(state.lengths.begin(), state.lengths.end(), 0);
 }

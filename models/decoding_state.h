@@ -28,7 +28,7 @@ struct AttentionState {
 struct ScanState {
   Tensor window;  // [Bz, K - 1, channels] the convolution's last inputs, in the compute type
   Tensor h;       // Mamba-1 [Bz, di, N], Mamba-2 [Bz, Hs, P, N], in fp32 (fp64)
-  Tensor a;       // Mamba-1 [di, N] as h: the layer's -exp(a_log), kept from the first token on
+  Tensor a;  // Mamba-1 [di, N] as h: the layer's -exp(a_log), once a single token has asked for it
 };
 
 using LayerState = std::variant<AttentionState, ScanState>;
@@ -53,7 +53,7 @@ DecodingState narrow_rows(const DecodingState& state, int64_t first, int64_t cou
 // rows and what was written there is in place already and is not copied. REQUIRES: states of one
 // model and one capacity; `part` shares no memory with other rows that are written to.
 void put_rows(DecodingState part, int64_t first, DecodingState& state);
-// Zeros again, in the same memory: no row has seen a token.
+// Zeros again, in the same memory: no row has seen a token, and weights may have changed.
 void clear(DecodingState& state);
 
 // Bytes of the state of one row with `length` tokens, keys, values and windows taking `width` bytes

@@ -108,8 +108,9 @@ Tensor Mamba::forward(const Tensor& u, const ForwardPass& pass) const {
 
 Tensor Mamba::extend(const Tensor& u, const NewTokens& tokens, ScanState& state) const {
   const std::vector<Tensor> xz = joint_linear(u, {&in_x_, &in_z_});
-  if (!state.a.defined()) state.a = -a_log_.exp();
-  if (u.size(1) == 1 && is_few_rows(u)) {
+  const bool one_token = u.size(1) == 1 && u.is_cpu();
+  if (one_token && !state.a.defined()) state.a = -a_log_.exp();
+  if (one_token && is_few_rows(u)) {
     return out_(
         mamba_step(step_inputs(xz[0], xz[1], tokens.starts, state.a), state.window, state.h));
   }
@@ -117,7 +118,7 @@ Tensor Mamba::extend(const Tensor& u, const NewTokens& tokens, ScanState& state)
       causal_conv_silu_with_state(xz[0], conv_weight_, conv_bias_, tokens.starts, state.window);
   SelectiveScanInputs inputs = scan_inputs(x, xz[1], tokens.starts);
   inputs.initial_state = state.h;
-  inputs.a = state.a;
+  if (one_token) inputs.a = state.a;
   return out_(selective_scan_with_state(inputs, /*final_state=*/state.h).y);
 }
 

@@ -11,6 +11,7 @@
 #include <ATen/ops/argsort.h>
 #include <ATen/ops/bincount.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/logsumexp.h>
@@ -161,18 +162,18 @@ std::vector<Choice> choose(const T* logits, const MoeConfig& config) {
   return choices;
 }
 
-// sum [d] = the weighted sum of the chosen experts' outputs [1, d], in the router's precision.
+// sum [d] = the weighted sum of the chosen experts' outputs [1, d], added up in fp32 (fp64).
 void add_experts(const std::vector<Tensor>& outputs, const std::vector<Choice>& choices,
                  const Tensor& sum) {
   AT_DISPATCH_FLOATING_TYPES_AND(at::kBFloat16, sum.scalar_type(), "add_experts", [&] {
     using C = at::opmath_type<scalar_t>;
-    std::vector<C> exact(static_cast<size_t>(sum.numel()));
+    std::vector<C> total(static_cast<size_t>(sum.numel()));
     for (size_t i = 0; i < outputs.size(); ++i) {
       const scalar_t* y = outputs[i].const_data_ptr<scalar_t>();
       const C weight = static_cast<C>(choices[i].weight);
-      for (size_t j = 0; j < exact.size(); ++j) exact[j] += weight * static_cast<C>(y[j]);
+      for (size_t j = 0; j < total.size(); ++j) total[j] += weight * static_cast<C>(y[j]);
     }
-    std::copy(exact.begin(), exact.end(), sum.data_ptr<scalar_t>());
+    std::copy(total.begin(), total.end(), sum.data_ptr<scalar_t>());
   });
 }
 

@@ -42,7 +42,7 @@ void check_all(const MambaStepInputs& in, const Tensor& window, const Tensor& h,
   check("x_dt", in.x_dt, {s.rank, s.channels}, storage);
   check("x_b", in.x_b, {s.states, s.channels}, storage);
   check("x_c", in.x_c, in.x_b.sizes(), storage);
-  if (in.dt_norm.defined()) {
+  if (in.dt_norm.defined() || in.b_norm.defined() || in.c_norm.defined()) {
     check("dt_norm", in.dt_norm, {s.rank}, wide);
     check("b_norm", in.b_norm, {s.states}, wide);
     check("c_norm", in.c_norm, {s.states}, wide);

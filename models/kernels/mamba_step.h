@@ -13,7 +13,7 @@ struct MambaStepInputs {
   Tensor conv_weight;     // [D, K] fp32 (fp64 where storage is fp64)
   Tensor conv_bias;       // [D] as conv_weight, or undefined
   Tensor x_dt, x_b, x_c;  // [R, D], [N, D], [N, D] storage type
-  Tensor dt_norm, b_norm, c_norm;  // [R], [N], [N] as conv_weight: RMS norms; all may be undefined
+  Tensor dt_norm, b_norm, c_norm;  // [R], [N], [N] as conv_weight: RMS norms, or none
   double norm_eps = 0;
   Tensor dt;             // [D, R] storage type
   Tensor dt_bias, a, d;  // [D], [D, N], [D] as conv_weight; A = -exp(a_log)

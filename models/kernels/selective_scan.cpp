@@ -65,7 +65,10 @@ void check_inputs(const SelectiveScanInputs& in) {
   if (in.initial_state.defined()) {
     expect("initial_state", in.initial_state, {batch, channels, states}, compute, device);
   }
-  if (in.a.defined()) expect("a", in.a, {channels, states}, compute, device);
+  if (in.a.defined()) {
+    WEFT_CHECK(in.x.is_cpu() && time == 1, "selective_scan takes `a` for one token on the CPU");
+    expect("a", in.a, {channels, states}, compute, device);
+  }
 }
 
 bool needs_gradients(const SelectiveScanInputs& in) {

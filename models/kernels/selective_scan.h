@@ -25,8 +25,9 @@ struct SelectiveScanInputs {
   // [Bz, D, N] as a_log: what token 0 goes on from, unless it starts a document; undefined for
   // zeros, so that token 0 of a row always starts one.
   Tensor initial_state = {};
-  // [D, N] as a_log: A = -exp(a_log), from those who scan token by token and keep it; may be
-  // undefined. Only selective_scan_with_state takes it, for single tokens on the CPU.
+  // [D, N] as a_log: A = -exp(a_log), from those who scan token by token and keep it: for
+  // selective_scan_with_state of one token on the CPU, which then does not read a_log. Else
+  // undefined.
   Tensor a = {};
 };
 

@@ -24,7 +24,8 @@ struct ScanInputs {
   Rows<const S> x, dt, b, c, z;
   const Compute<S>*a_log, *d, *dt_bias;
   const bool* starts;
-  const Compute<S>* a;  // -exp(a_log) [D, N], or null
+  const Compute<S>*
+      a;  // -exp(a_log) [D, N] or null; read, instead of a_log, by the CPU's step alone
 };
 
 // y [Bz, T, D]; entering [Bz, chunks, N, D]: the states before each chunk's first token, or null if

@@ -119,6 +119,7 @@ INSTANTIATE_TEST_SUITE_P(Some, MambaStepSizes,
                          testing::Values(StepCase{1, 1536, 4, 48, 16, false, true},
                                          StepCase{1, 1024, 4, 32, 16, true, true},
                                          StepCase{3, 300, 4, 19, 16, true, false},
+                                         StepCase{1, 128, 4, 512, 16, true, true},
                                          StepCase{2, 1, 2, 1, 1, true, true},
                                          StepCase{8, 257, 3, 5, 17, false, false},
                                          StepCase{1, 700, 1, 130, 3, false, true}));
@@ -143,6 +144,9 @@ TEST(MambaStepDeathTest, WrongUseIsAProgrammersError) {
   wrong = in;
   wrong.b_norm = Tensor();
   EXPECT_DEATH(mamba_step(wrong, state.window, state.h), "b_norm is undefined");
+  wrong = in;
+  wrong.dt_norm = Tensor();
+  EXPECT_DEATH(mamba_step(wrong, state.window, state.h), "dt_norm is undefined");
   wrong = in;
   wrong.a = in.a.to(at::kDouble);
   EXPECT_DEATH(mamba_step(wrong, state.window, state.h), "a is CPUDoubleType");

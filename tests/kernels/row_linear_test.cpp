@@ -102,6 +102,7 @@ TEST_P(RowLinearSizes, GivesARowTheSameBitsAloneAndAmongOthers) {
 
 INSTANTIATE_TEST_SUITE_P(Odd, RowLinearSizes,
                          testing::Values(LinearCase{1, 1, 1}, LinearCase{1, 59, 97},
+                                         LinearCase{1, 31, 97}, LinearCase{1, 127, 100},
                                          LinearCase{1, 1025, 1025}, LinearCase{2, 97, 59},
                                          LinearCase{2, 1025, 1}, LinearCase{3, 59, 1025},
                                          LinearCase{3, 1, 59}, LinearCase{8, 1025, 97},
@@ -129,12 +130,14 @@ TEST(RowLinear, TakesEmptyInput) {
 TEST(RowLinear, IsBitEqualForEveryNumberOfThreads) {
   const int threads = at::get_num_threads();
   for (const at::ScalarType type : kTypes) {
-    const LinearInput in = linear_input({5, 1025, 1025}, type);
-    at::set_num_threads(1);
-    const Tensor one = row_linear(in.x, in.weight, in.bias);
-    for (const int count : {2, 3, 7}) {
-      at::set_num_threads(count);
-      EXPECT_TRUE(row_linear(in.x, in.weight, in.bias).equal(one)) << count << " threads";
+    for (const LinearCase& size : {LinearCase{5, 1025, 1025}, LinearCase{1, 29, 60001}}) {
+      const LinearInput in = linear_input(size, type);
+      at::set_num_threads(1);
+      const Tensor one = row_linear(in.x, in.weight, in.bias);
+      for (const int count : {2, 3, 7}) {
+        at::set_num_threads(count);
+        EXPECT_TRUE(row_linear(in.x, in.weight, in.bias).equal(one)) << count << " threads";
+      }
     }
   }
   at::set_num_threads(threads);

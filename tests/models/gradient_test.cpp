@@ -128,18 +128,20 @@ TEST(Moe, FewTokensUseTheExpertsThatManyUse) {
           .num_experts = 5, .top_k = top_k, .intermediate_size = 3, .renormalize = renormalize};
       ParameterTable table;
       Moe::declare(model, config, "f", table);
-      ParameterStore store(table, cpu_types(at::kDouble));
-      store.initialize(1);
-      const Moe moe(config, store, "f");
-      for (const char* ties : {"none", "some", "all"}) {
-        const Tensor& router = store.compute("f.router.weight");  // [5, 4]
-        if (ties[0] == 's') router[4].copy_(router[1]), router[2].copy_(router[0]);
-        if (ties[0] == 'a') router.zero_();
-        const Tensor x = fill({1, 3, 4}, 1);
-        const Tensor few = moe.forward(x, nullptr);
-        const Tensor many = moe.forward(x.repeat({1, 4, 1}), nullptr).narrow(1, 0, 3);
-        EXPECT_LT((few - many).abs().max().item<double>(), 1e-14)
-            << "top " << top_k << ", ties: " << ties << ", renormalize " << renormalize;
+      for (const at::ScalarType type : {at::kDouble, at::kFloat}) {
+        ParameterStore store(table, cpu_types(type));
+        store.initialize(1);
+        const Moe moe(config, store, "f");
+        for (const char* ties : {"none", "some", "all"}) {
+          const Tensor& router = store.compute("f.router.weight");  // [5, 4]
+          if (ties[0] == 's') router[4].copy_(router[1]), router[2].copy_(router[0]);
+          if (ties[0] == 'a') router.zero_();
+          const Tensor x = fill({1, 3, 4}, 1).to(type);
+          const Tensor few = moe.forward(x, nullptr);
+          const Tensor many = moe.forward(x.repeat({1, 4, 1}), nullptr).narrow(1, 0, 3);
+          EXPECT_LT((few - many).abs().max().item<double>(), type == at::kDouble ? 1e-14 : 1e-6)
+              << "top " << top_k << ", ties: " << ties << ", renormalize " << renormalize;
+        }
       }
     }
   }

@@ -8,7 +8,9 @@
 #include <vector>
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/sin.h>
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
@@ -50,6 +52,23 @@ TEST(SampleToken, LowTemperatureSharpens) {
   // Squared: 0.16, 0.09, 0.04, 0.01 of 0.30.
   EXPECT_EQ(sample_token(logits(), {.temperature = 0.5}, 0.53), 1);
   EXPECT_EQ(sample_token(logits(), {.temperature = 0.5}, 0.54), 3);
+}
+
+// Large vocabularies are searched by several threads and in vectors.
+TEST(SampleToken, FindsTheFirstOfTheLargestOfMany) {
+  for (const at::ScalarType type : {at::kFloat, at::kDouble}) {
+    const Tensor many = at::arange(200003, at::kDouble).sin().to(type);
+    for (const int64_t at : {0, 77777, 200002}) {
+      Tensor logits = many.clone();
+      logits[at] = 2.0;
+      logits[200002] = 2.0;
+      EXPECT_EQ(sample_token(logits, {.temperature = 0}, 0.5), at);
+      logits[at] = NAN;
+      EXPECT_EQ(sample_token(logits, {.temperature = 0}, 0.5), std::nullopt);
+      logits[at] = INFINITY;
+      EXPECT_EQ(sample_token(logits, {.temperature = 1}, 0.5), std::nullopt);
+    }
+  }
 }
 
 TEST(SampleToken, TiesGoToTheLowerId) {

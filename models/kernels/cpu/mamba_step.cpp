@@ -1,8 +1,6 @@
 #include "models/kernels/cpu/mamba_step.h"
 
 #include <algorithm>
-#include <memory>
-#include <new>
 #include <type_traits>
 
 #include <ATen/Parallel.h>
@@ -10,6 +8,8 @@
 #include <omp.h>
 
 #include "models/kernels/cpu/rms_norm.h"
+#include "models/kernels/cpu/row_linear_span.h"
+#include "models/kernels/cpu/tasks.h"
 
 namespace weft::cpu {
 namespace {
@@ -55,16 +55,12 @@ struct Scratch {
   }
 };
 
-struct AlignedDelete {
-  void operator()(std::byte* p) const { ::operator delete (p, std::align_val_t{64}); }
-};
-
 // One of several threads, between the places where all of them meet.
 template <class S>
-class Worker {
+class MambaStepThread {
  public:
-  Worker(const MambaStep<S>& step, const Parts<S>& parts, const Scratch<S>& scratch,
-         std::byte* memory, int64_t index, int64_t count)
+  MambaStepThread(const MambaStep<S>& step, const Parts<S>& parts, const Scratch<S>& scratch,
+                  std::byte* memory, int64_t index, int64_t count)
       : step_(step),
         parts_(parts),
         scratch_(scratch),
@@ -81,15 +77,9 @@ class Worker {
   void project() const {
     const ScanShape& shape = step_.scan.in.shape;
     const LinearInput<S> x = {step_.conv.y.data, shape.batch, shape.channels, shape.channels};
-    int64_t out = 0, offset = 0;
-    for (const LinearRows<S>& layer : step_.projections) out += layer.out;
-    const int64_t begin = index_ * out / count_, end = (index_ + 1) * out / count_;
-    for (const LinearRows<S>& layer : step_.projections) {
-      const int64_t first = std::max<int64_t>(begin - offset, 0);
-      const int64_t last = std::min(end - offset, layer.out);
-      if (first < last) parts_.linear(x, layer, first, last);
-      offset += layer.out;
-    }
+    const LinearLayers<S> layers = {step_.projections, 3};
+    const int64_t out = outputs_of(layers);
+    row_linear_span(x, layers, index_ * out / count_, (index_ + 1) * out / count_, parts_.linear);
   }
 
   // dt and the scan of the thread's own channels. Every thread makes the norms for itself.
@@ -131,8 +121,8 @@ class Worker {
   int64_t index_, count_;
 };
 
-// What a thread reads and computes with in some 4 us.
-constexpr int64_t kBytesPerThread = 24 << 10;
+// Weights that are worth a thread.
+constexpr int64_t kWeightBytesOfAThread = 24 << 10;
 
 template <class S>
 int64_t thread_count(const MambaStep<S>& step) {
@@ -140,7 +130,7 @@ int64_t thread_count(const MambaStep<S>& step) {
   int64_t rows = step.projections[0].out;  // dt's columns
   for (const LinearRows<S>& layer : step.projections) rows += layer.out;
   const int64_t bytes = rows * step.scan.in.shape.channels * static_cast<int64_t>(sizeof(S));
-  return std::clamp<int64_t>(bytes / kBytesPerThread, 1, at::get_num_threads());
+  return std::clamp<int64_t>(bytes / kWeightBytesOfAThread, 1, at::get_num_threads());
 }
 
 }  // namespace
@@ -150,18 +140,20 @@ void mamba_step(const MambaStep<S>& step, Isa isa) {
   const Parts<S> parts = parts_for<S>(isa);
   const Scratch<S> scratch(step);
   const int64_t threads = thread_count(step);
-  const std::unique_ptr<std::byte, AlignedDelete> memory(static_cast<std::byte*>(
-      ::operator new (static_cast<size_t>(threads * scratch.size), std::align_val_t{64})));
-#pragma omp parallel num_threads(static_cast <int>(threads))
+  const AlignedBytes memory = aligned_bytes(threads * scratch.size);
+  // Never a team of another size than LibTorch's: libgomp would end threads and start them again.
+#pragma omp parallel if (threads > 1)
   {
     const int64_t index = omp_get_thread_num();
-    const Worker<S> worker(step, parts, scratch, memory.get() + index * scratch.size, index,
-                           omp_get_num_threads());
-    worker.convolve();
+    const int64_t count = std::min<int64_t>(threads, omp_get_num_threads());
+    const bool works = index < count;
+    const MambaStepThread<S> thread(
+        step, parts, scratch, memory.get() + (works ? index : 0) * scratch.size, index, count);
+    if (works) thread.convolve();
 #pragma omp barrier
-    worker.project();
+    if (works) thread.project();
 #pragma omp barrier
-    worker.scan();
+    if (works) thread.scan();
   }
 }
 

@@ -10,11 +10,11 @@ namespace weft::cpu {
 template <class S>
 struct MambaStep {
   ConvStep<S> conv;              // x [Bz, 1, D] to y [Bz, 1, D], dense
-  LinearRows<S> projections[3];  // of y to dt's [Bz, R], B and C [Bz, N]
-  const Compute<S>* norms[3];    // RMS norms' weights over what they give, or null
+  LinearRows<S> projections[3];  // of that y to dt's [Bz, R], B and C [Bz, N]
+  const Compute<S>* norms[3];    // RMS norms' weights over what they give; all are null or none
   double norm_eps;
-  LinearRows<S> dt;     // of the first one to [Bz, D]
-  ScanForward<S> scan;  // of y and all of them; a is given
+  LinearRows<S> dt;     // of the first one, normed, to [Bz, D]
+  ScanForward<S> scan;  // of conv's y and all of them, `a` given; with norms it reads theirs
 };
 
 template <class S>

@@ -133,14 +133,15 @@ inline void store_sums(const Pair<C> (&sum)[kX * kRows], int64_t row, const Line
   }
 }
 
-// The sums of outputs first .. first + kRows - 1 for rows row .. row + kX - 1 of x.
+// Outputs first .. first + kRows - 1 for rows row .. row + kX - 1 of x.
 template <int kX, int kRows, class S>
-inline void row_linear_sums(const LinearInput<S>& x, int64_t row, const LinearRows<S>& layer,
-                            int64_t first, Pair<Compute<S>> (&sum)[kX * kRows]) {
+inline void row_linear_block(const LinearInput<S>& x, int64_t row, const LinearRows<S>& layer,
+                             int64_t first) {
   constexpr int kStep = kPairLanes<Compute<S>>;
   const int64_t x_stride = x.stride, weight_stride = layer.weight_stride;
   const S* from = x.data + row * x_stride;
   const S* weight = layer.weight + first * weight_stride;
+  Pair<Compute<S>> sum[kX * kRows] = {};
   int64_t left = x.in;
   for (; left >= kStep; left -= kStep, from += kStep, weight += kStep) {
 #pragma GCC unroll 2
@@ -155,14 +156,6 @@ inline void row_linear_sums(const LinearInput<S>& x, int64_t row, const LinearRo
         from, x_stride, weight, weight_stride,
         [count = static_cast<int>(left)](const S* p) { return load_pair(p, count); }, sum);
   }
-}
-
-// Outputs first .. first + kRows - 1 for rows row .. row + kX - 1 of x.
-template <int kX, int kRows, class S>
-inline void row_linear_block(const LinearInput<S>& x, int64_t row, const LinearRows<S>& layer,
-                             int64_t first) {
-  Pair<Compute<S>> sum[kX * kRows] = {};
-  row_linear_sums<kX, kRows>(x, row, layer, first, sum);
   store_sums<kX, kRows, S>(sum, row, layer, first);
 }
 

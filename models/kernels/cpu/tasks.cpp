@@ -2,19 +2,16 @@
 
 #include <algorithm>
 #include <atomic>
-#include <memory>
 #include <new>
 #include <vector>
 
 #include <ATen/Parallel.h>
 #include <c10/util/BFloat16.h>
 
+#include "base/check.h"
+
 namespace weft::cpu {
 namespace {
-
-struct AlignedDelete {
-  void operator()(std::byte* p) const { ::operator delete (p, std::align_val_t{64}); }
-};
 
 struct TaskSpan {
   int64_t begin, end;
@@ -63,19 +60,28 @@ float narrow(float x, float) { return x; }
 double narrow(double x, double) { return x; }
 Bf16 narrow(float x, Bf16) { return Bf16{c10::BFloat16(x).x}; }
 
+constexpr std::align_val_t kAlignment{64};
+
 }  // namespace
+
+void AlignedDelete::operator()(std::byte* memory) const { ::operator delete(memory, kAlignment); }
+
+AlignedBytes aligned_bytes(int64_t size) {
+  return AlignedBytes(
+      static_cast<std::byte*>(::operator new(static_cast<size_t>(size), kAlignment)));
+}
 
 void run_tasks(int64_t count, int64_t workspace_bytes, const std::function<void(int64_t, void*)>& f,
                int64_t at_least) {
   at::parallel_for(0, count, at_least, [&](int64_t begin, int64_t end) {
-    const std::unique_ptr<std::byte, AlignedDelete> workspace(static_cast<std::byte*>(
-        ::operator new (static_cast<size_t>(workspace_bytes), std::align_val_t{64})));
+    const AlignedBytes workspace = aligned_bytes(workspace_bytes);
     for (int64_t task = begin; task < end; ++task) f(task, workspace.get());
   });
 }
 
 void run_shared_tasks(int64_t count, const std::function<void(int64_t, int64_t)>& f,
                       int64_t at_least) {
+  WEFT_CHECK(count < int64_t{1} << 32, count, " tasks");
   constexpr int64_t kWorthSharing = 64;  // with fewer, sharing takes longer than waiting
   const int64_t threads = at::get_num_threads();
   if (at::in_parallel_region() || threads == 1 || count < kWorthSharing * threads) {
