@@ -188,6 +188,7 @@ absl::Status AtomicFile::commit() {
 }
 
 absl::StatusOr<NewFolder> NewFolder::create(const fs::path& path) {
+  if (path.empty()) return bad_input("the name of a new folder is empty");
   std::error_code error;
   if (fs::exists(fs::symlink_status(path, error))) {
     return bad_input(path.string(), ": exists; give the name of a new folder");

@@ -11,6 +11,7 @@
 
 #include "bench/memory_copy.h"
 #include "bench/versus.h"
+#include "cli/openmp.h"
 #include "trainer/generate.h"
 #include "trainer/load_model.h"
 
@@ -120,6 +121,7 @@ int run(const char* folder, const std::string& compute, int64_t tokens) {
 }  // namespace weft
 
 int main(int argc, char** argv) {
+  weft::limit_openmp_spinning(argv);  // as weft itself does; the peer keeps its own setting
   if (argc != 4 || std::atoll(argv[3]) < weft::kTurn) {
     std::fprintf(stderr, "usage: decode_bench FOLDER fp32|bf16 TOKENS (8 or more)\n");
     return 2;

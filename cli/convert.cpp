@@ -1,7 +1,6 @@
 // `weft import` and `weft export`: Hugging Face checkpoints to weft's and back.
 #include "trainer/convert.h"
 
-#include <cstdio>
 #include <map>
 #include <memory>
 #include <optional>
@@ -10,6 +9,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/commands.h"
+#include "cli/ranges.h"
 
 namespace weft {
 namespace {
@@ -81,7 +81,7 @@ void add_export(CLI::App& app, Context& context) {
                    "largest size of a file in GB (10^9 bytes); default 5. A single tensor may be "
                    "larger")
       ->option_text("GB")
-      ->check(CLI::Range(1e-6, 1e6));
+      ->check(real_range(1e-6, 1e6));
   command->footer("example: weft export runs/quickstart --out quickstart-hf --dtype bf16");
   command->callback(
       [arguments, &context] { context.run = [arguments] { return run(*arguments); }; });

@@ -111,7 +111,8 @@ absl::StatusOr<TokenShards> open_shards(const std::string& path, const LoadedMod
     return open_source(path, *tokenizer, vocab_size, cache_folder() / "tokens", {});
   }
   WEFT_ASSIGN_OR_RETURN(const int64_t end, end_of_documents(path, loaded, end_id));
-  return TokenShards::open(path, vocab_size, static_cast<int32_t>(end));
+  const Tokenizer ids({.kind = TokenizerKind::kIds, .end_id = end});
+  return open_source(path, ids, vocab_size, cache_folder() / "tokens", {});
 }
 
 absl::StatusOr<std::vector<Input>> open_inputs(const std::vector<std::string>& paths,
@@ -123,7 +124,7 @@ absl::StatusOr<std::vector<Input>> open_inputs(const std::vector<std::string>& p
   for (const std::string& path : paths) {
     if (is_task(path)) {
       WEFT_ASSIGN_OR_RETURN(std::vector<ChoiceItem> items,
-                            read_choice_tasks(path, tokenizer_of(loaded), vocab_size, options));
+                            read_choice_tasks(path, loaded.need_tokenizer(), vocab_size, options));
       inputs.push_back({path, std::move(items)});
     } else {
       WEFT_ASSIGN_OR_RETURN(TokenShards shards, open_shards(path, loaded, end_id));

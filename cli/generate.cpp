@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 #include "cli/model_options.h"
 #include "cli/output.h"
+#include "cli/ranges.h"
 #include "trainer/generation_window.h"
 #include "trainer/load_model.h"
 #include "trainer/prompts.h"
@@ -125,7 +126,7 @@ void add_sampling_options(CLI::App& command, SamplingConfig& sampling) {
   command
       .add_option("--temperature", sampling.temperature,
                   "0: always the most likely token; default 0.8")
-      ->check(CLI::Range(0.0, 100.0));
+      ->check(real_range(0.0, 100.0));
   command
       .add_option("--top-k", sampling.top_k,
                   "draw from the k most likely tokens only; default 0: from all")
@@ -135,17 +136,17 @@ void add_sampling_options(CLI::App& command, SamplingConfig& sampling) {
           "--top-p", sampling.top_p,
           "draw from the fewest most likely tokens that have this probability together; default 1: "
           "from all")
-      ->check(CLI::Range(1e-9, 1.0));
+      ->check(real_range(1e-9, 1.0));
   command
       .add_option(
           "--min-p", sampling.min_p,
           "draw from tokens at least this times as likely as the most likely one; default 0: "
           "from all")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(real_range(0.0, 1.0));
   command
       .add_option("--repetition-penalty", sampling.repetition_penalty,
                   "over 1: makes tokens that are there already less likely; default 1")
-      ->check(CLI::Range(0.01, 100.0));
+      ->check(real_range(0.01, 100.0));
 }
 
 }  // namespace

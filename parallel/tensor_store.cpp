@@ -216,7 +216,7 @@ absl::Status TensorStore::read(const std::string& name, Tensor out) const {
                      ", the model needs ", out.sizes());
   }
   const at::NoGradGuard no_grad;
-  out.copy_(file.read(entry));
+  out.copy_(file.view(entry));
   return absl::OkStatus();
 }
 

@@ -73,6 +73,7 @@ absl::Status import_checkpoint(const fs::path& path, const fs::path& out, Log& l
 
 absl::Status export_checkpoint(const fs::path& path, const fs::path& out,
                                const ExportOptions& options, Log& log) {
+  WEFT_RETURN_IF_ERROR(NewFolder::create(out).status());  // before the checkpoint is verified
   WEFT_ASSIGN_OR_RETURN(const ModelSource source, ModelSource::open(path, log));
   HfExport contents{.model = source.model(), .source = source.hf_config()};
   WEFT_ASSIGN_OR_RETURN(contents.companions, source.companions());

@@ -165,14 +165,31 @@ std::vector<TensorSource> logit_sources(
   return sources;
 }
 
+namespace {
+
+// With the loss that transformers trains with, whatever a run has used: its balance loss pools all
+// layers, and there is no z-loss.
+ModelConfig with_reference_loss(ModelConfig config) {
+  for (LayerConfig& layer : config.layers) {
+    if (auto* moe = std::get_if<MoeConfig>(&layer.feed_forward)) {
+      moe->aux_form = AuxForm::kHf;
+      moe->z_coef = 0;
+    }
+  }
+  return config;
+}
+
+}  // namespace
+
 std::vector<NamedTensor> compute_gradients(LoadedModel& model, const TokenLists& sequences) {
   const at::Device device = model.runtime.types.device;
   const Packed packed = pack(sequences);
   const Documents documents =
       Documents::from_ids(at::tensor(packed.documents, at::kInt).unsqueeze(0), device);
   model.store->clear_gradients();
+  const CausalLM reference(with_reference_loss(model.model->config()), *model.store);
   const LossTerms terms =
-      model.model->loss(as_row(packed.tokens, device), as_row(packed.targets, device), documents);
+      reference.loss(as_row(packed.tokens, device), as_row(packed.targets, device), documents);
   const Tensor loss =
       terms.nll_sum / static_cast<double>(std::max<int64_t>(1, packed.num_targets)) + terms.aux_sum;
   loss.backward();

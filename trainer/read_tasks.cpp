@@ -53,8 +53,8 @@ std::string shown(const Json& json) {
 // One line of a file. An item is whole if reading it gave no complaint.
 class ItemReader final {
  public:
-  ItemReader(const Tokenizer* tokenizer, int64_t vocab_size, const ChoiceOptions& options,
-             Complaints& complaints)
+  ItemReader(const absl::StatusOr<Tokenizer>& tokenizer, int64_t vocab_size,
+             const ChoiceOptions& options, Complaints& complaints)
       : tokenizer_(tokenizer),
         vocab_size_(vocab_size),
         options_(options),
@@ -85,10 +85,9 @@ class ItemReader final {
   }
 
   void read_text() {
-    if (tokenizer_ == nullptr) {
+    if (!tokenizer_.ok()) {
       complaints_.add("context",
-                      "needs a tokenizer, and the model has none; give token ids: context_ids and "
-                      "choices_ids");
+                      absl::StrCat(tokenizer_.status().message(), ": context_ids and choices_ids"));
       return;
     }
     if (const std::string* context = find_string(*json_, "context")) {
@@ -233,7 +232,7 @@ class ItemReader final {
     }
   }
 
-  const Tokenizer* tokenizer_;
+  const absl::StatusOr<Tokenizer>& tokenizer_;
   int64_t vocab_size_;
   const ChoiceOptions& options_;
   Complaints& complaints_;
@@ -262,10 +261,9 @@ Json parse_line(std::string_view line, Complaints& complaints) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<ChoiceItem>> read_choice_tasks(const fs::path& path,
-                                                          const Tokenizer* tokenizer,
-                                                          int64_t vocab_size,
-                                                          const ChoiceOptions& options) {
+absl::StatusOr<std::vector<ChoiceItem>> read_choice_tasks(
+    const fs::path& path, const absl::StatusOr<Tokenizer>& tokenizer, int64_t vocab_size,
+    const ChoiceOptions& options) {
   WEFT_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
   const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()),
                               file.bytes().size());

@@ -8,6 +8,19 @@
 #include "trainer/plan_steps.h"
 
 namespace weft {
+namespace {
+
+// Whether the first `step` updates, one or more, are the same places of the same stages.
+bool same_finished_stages(const Recipe& a, const Recipe& b, int64_t step) {
+  const StepPlace last = locate(a, step - 1);
+  if (!(last == locate(b, step - 1))) return false;
+  for (size_t i = 0; i < last.stage; ++i) {
+    if (a.stages[i].steps != b.stages[i].steps) return false;
+  }
+  return true;
+}
+
+}  // namespace
 
 absl::Status check_same_run(const RunIdentity& stored, const RunIdentity& now,
                             const fs::path& run_dir) {
@@ -28,7 +41,7 @@ absl::Status check_same_run(const RunIdentity& stored, const RunIdentity& now,
     changes.push_back(
         internal::join_parts("the run has done ", step, " updates, the recipe has ", total));
   } else if (step > 0 && stored.recipe.stages.size() == now.recipe.stages.size() &&
-             !(locate(stored.recipe, step - 1) == locate(now.recipe, step - 1))) {
+             !same_finished_stages(stored.recipe, now.recipe, step)) {
     changes.push_back("stages that the run has finished have another number of steps");
   }
   if (changes.empty()) return absl::OkStatus();

@@ -5,7 +5,7 @@
 //
 //   ChoiceOptions options = {.sequence_length = 1024, .prefix_token = tokenizer.end_of_document()};
 //   WEFT_ASSIGN_OR_RETURN(const auto items,
-//                         read_choice_tasks("task.jsonl", &tokenizer, vocab_size, options));
+//                         read_choice_tasks("task.jsonl", tokenizer, vocab_size, options));
 //   const ChoiceResult result = evaluate_choices(model, items, options);
 #include <cstdint>
 #include <functional>
@@ -38,14 +38,13 @@ struct ChoiceOptions {
   std::function<bool(int64_t done, int64_t total)> progress = {};
 };
 
-// The items of a JSONL file, at least one. `tokenizer` is null where the model has none: then only
-// token ids will do. What `options` rule out is refused too: a choice longer than the sequence
-// length, no context and no prefix token. Bad input: the first 10 problems, one a line, each with
-// path:line, the member and what is allowed, and how many more there are.
-absl::StatusOr<std::vector<ChoiceItem>> read_choice_tasks(const fs::path& path,
-                                                          const Tokenizer* tokenizer,
-                                                          int64_t vocab_size,
-                                                          const ChoiceOptions& options);
+// The items of a JSONL file, at least one. Where the model has no tokenizer only token ids will do,
+// and `tokenizer` is the error that says so. What `options` rule out is refused too: a choice longer
+// than the sequence length, no context and no prefix token. Bad input: the first 10 problems, one a
+// line, each with path:line, the member and what is allowed, and how many more there are.
+absl::StatusOr<std::vector<ChoiceItem>> read_choice_tasks(
+    const fs::path& path, const absl::StatusOr<Tokenizer>& tokenizer, int64_t vocab_size,
+    const ChoiceOptions& options);
 
 struct Accuracy {
   double value = 0;                      // share of the items whose best choice is the answer

@@ -104,11 +104,11 @@ absl::Status HfFolder::open_files() {
   std::error_code error;
   std::set<std::string> names;
   std::map<std::string, std::string> index;
-  if (fs::exists(path_ / kIndex, error)) {
+  if (fs::exists(path_ / kSingle, error)) {  // before the index, as transformers has it
+    names.insert(kSingle);
+  } else if (fs::exists(path_ / kIndex, error)) {
     WEFT_ASSIGN_OR_RETURN(index, read_index(path_ / kIndex));
     for (const auto& [tensor, file] : index) names.insert(file);
-  } else if (fs::exists(path_ / kSingle, error)) {
-    names.insert(kSingle);
   } else {
     const bool pickled = fs::exists(path_ / "pytorch_model.bin", error) ||
                          fs::exists(path_ / "pytorch_model.bin.index.json", error);
@@ -167,8 +167,15 @@ absl::Status HfFolder::place_tensors() {
       row += part.rows;
     }
   }
+  const bool tied = *config_.model.tie_embeddings;
   for (const auto& [name, stored] : found) {
-    if (!is_skipped_hf_tensor(family, *config_.model.tie_embeddings, name)) {
+    if (tied && is_hf_head(name)) {
+      if (problems.empty() && !is_embedding(stored)) {
+        problems.push_back(absl::StrCat("tensor '", name,
+                                        "' is not the embedding, which config.json says that it is "
+                                        "(tie_word_embeddings)"));
+      }
+    } else if (!is_skipped_hf_tensor(family, name)) {
       problems.push_back(absl::StrCat("tensor '", name, "' is unexpected"));
     }
   }
@@ -181,6 +188,13 @@ absl::Status HfFolder::place_tensors() {
     absl::StrAppend(&text, "\nand ", problems.size() - kMostProblems, " more");
   }
   return bad_input(text);
+}
+
+bool HfFolder::is_embedding(const Stored& head) const {
+  const Stored& embedding = stored_[places_.at("embedding.weight")[0].tensor];
+  return head.entry->dtype == embedding.entry->dtype &&
+         head.entry->shape == embedding.entry->shape &&
+         std::ranges::equal(head.file->bytes(*head.entry), embedding.file->bytes(*embedding.entry));
 }
 
 at::ScalarType HfFolder::dtype(const ParameterSpec& row) const {

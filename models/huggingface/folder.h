@@ -58,6 +58,8 @@ class HfFolder final {
     const SafetensorsEntry* entry;
   };
 
+  bool is_embedding(const Stored& head) const;  // byte for byte
+
   fs::path path_;
   HfConfig config_;
   std::unique_ptr<ParameterTable> table_;

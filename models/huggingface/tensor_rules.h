@@ -47,8 +47,10 @@ struct HfTensor {
 // once. REQUIRES: a family that transformers has, and the model's own table.
 std::vector<HfTensor> hf_tensors(Family family, const ParameterTable& table);
 
-// What a file may have beyond these (spec/models.md 12, 13): buffers, a head that is tied.
-bool is_skipped_hf_tensor(Family family, bool tied, const std::string& name);
+// What a file may have beyond these (spec/models.md 12, 13): buffers, and beside a tied embedding a
+// head, which has to be its copy: transformers takes a head that differs as it is.
+bool is_skipped_hf_tensor(Family family, const std::string& name);
+bool is_hf_head(const std::string& name);
 
 // Other names under which a file may hold the tensor `name`, such as without "transformer.".
 std::vector<std::string> hf_aliases(Family family, const std::string& name);

@@ -114,8 +114,11 @@ std::vector<HfTensor> hf_tensors(Family family, const ParameterTable& table) {
   return expander.take();
 }
 
-bool is_skipped_hf_tensor(Family family, bool tied, const std::string& name) {
-  if (tied && (name == "lm_head.weight" || name == "classifier.weight")) return true;
+bool is_hf_head(const std::string& name) {
+  return name == "lm_head.weight" || name == "classifier.weight";
+}
+
+bool is_skipped_hf_tensor(Family family, const std::string& name) {
   if (family == Family::kGpt2) {
     return absl::EndsWith(name, ".attn.bias") || absl::EndsWith(name, ".attn.masked_bias");
   }

@@ -89,6 +89,49 @@ TEST_F(Generate, TokenIdsAlwaysWork) {
   EXPECT_EQ(wrong.output, "--ids: list 0: element 1 is 31, must be a token id from 0 to 30\n");
 }
 
+TEST_F(Generate, TheRepetitionPenaltyReachesTheTokens) {
+  const Ids answer =
+      tokens("llama", {"--ids", "1,2,3", "--max-tokens", "8", "--repetition-penalty", "100"});
+  EXPECT_EQ(answer, (Ids{8, 17, 27, 12, 19, 4, 15, 9}));
+}
+
+TEST_F(Generate, AStopStringEndsTheTextAndIsNotPrinted) {
+  RunTest::SetUp();  // the texts and the recipe of a run
+  ASSERT_EQ(train().exit_status, 0);
+  const auto text = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"--prompt", "line ", "--max-tokens", "24"});
+    const Outcome outcome = generate("run", more);
+    EXPECT_EQ(outcome.exit_status, 0) << outcome.output;
+    return outcome.output;
+  };
+  const std::string whole = text({});  // the prompt, the answer, a newline
+  ASSERT_GT(whole.size(), 12u) << whole;
+  const std::string stop = whole.substr(8, 2);
+  const size_t first = whole.find(stop, 5);
+  EXPECT_EQ(text({"--stop", stop}), whole.substr(0, first) + "\n");
+}
+
+TEST_F(Generate, WhatIsNoNumberIsRefused) {
+  for (const char* flag : {"--temperature", "--top-p", "--min-p", "--repetition-penalty"}) {
+    const Outcome outcome = generate("llama", {"--ids", "1,2", flag, "nan"});
+    EXPECT_EQ(outcome.exit_status, 2) << flag;
+    EXPECT_THAT(outcome.output, HasSubstr(std::string(flag) + ": Value nan is not a number"));
+  }
+}
+
+// Jamba v0.1 at 256K: 4 layers of 8 heads of 128 keys and values, and 28 scans of 8192 channels
+// with 16 states in fp32 and 3 inputs, in bf16.
+TEST_F(Generate, InfoSaysWhatAContextTakes) {
+  const Outcome outcome =
+      weft({"info", WEFT_SOURCE_DIR "/configs/models/jamba-v0.1.yaml", "--context", "262144"});
+  EXPECT_EQ(outcome.exit_status, 0);
+  EXPECT_EQ(outcome.output,
+            "decoding state of one sequence of 262,144 tokens in bf16:\n"
+            "  keys and values      4096.000 MiB\n"
+            "  scans                  15.312 MiB\n"
+            "  total                4111.312 MiB\n");
+}
+
 TEST_F(Generate, ManyPromptsAreAnsweredInTheirOrder) {
   const std::vector<Ids> prompts = {{1, 2, 3}, {7}, {30, 0, 30, 0, 5, 9}, {4, 4}, {28, 6, 11}};
   std::string lines;

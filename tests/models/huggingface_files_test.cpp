@@ -13,9 +13,11 @@ using testing::StartsWith;
 
 TEST_F(HfFolderTest, TwoFilesWithAnIndexAreOneCheckpoint) {
   copy("jamba");
+  const std::string single = contents(weights());
   shard();
   expect_values_of("jamba");
-  write_text(weights(), "the index goes first");
+  write_text(weights(), single);
+  write_text(path() / kHfIndex, "a single file goes first, as transformers has it");
   expect_values_of("jamba");
 }
 
@@ -68,6 +70,7 @@ TEST_F(HfFolderTest, ATensorInTwoFilesIsRefused) {
 
 TEST_F(HfFolderTest, AnIndexThatIsNoneIsNamed) {
   copy("llama");
+  fs::remove(weights());
   const std::string index = (path() / kHfIndex).string();
   for (const char* text : {"{}", "[]", R"({"weight_map": []})", R"({"weight_map": null})"}) {
     write_text(path() / kHfIndex, text);

@@ -156,15 +156,22 @@ TEST_F(HfFolderTest, OldRotaryBuffersAreSkipped) {
   expect_values_of("llama");
 }
 
-TEST_F(HfFolderTest, AHeadBesideATiedEmbeddingIsIgnored) {
+TEST_F(HfFolderTest, AHeadBesideATiedEmbeddingMustBeTheEmbedding) {
   copy("llama");
   Json config = Json::parse(contents(path() / "config.json"));
   config["tie_word_embeddings"] = true;
   write_text(path() / "config.json", config.dump());
-  const HfFolder folder = open_folder(path());
-  EXPECT_EQ(folder.table().find("head.weight"), nullptr);
-  edit([](auto& tensors) { find_tensor(tensors, "lm_head.weight") = at::ones({3}, at::kLong); });
+  const std::string other = problem(
+      "tensor 'lm_head.weight' is not the embedding, which config.json says that it is "
+      "(tie_word_embeddings)");
+  EXPECT_EQ(refusal(), other);
+  edit([](auto& tensors) {
+    find_tensor(tensors, "lm_head.weight") = find_tensor(tensors, "model.embed_tokens.weight");
+  });
   EXPECT_EQ(refusal(), "");
+  EXPECT_EQ(open_folder(path()).table().find("head.weight"), nullptr);
+  edit([](auto& tensors) { find_tensor(tensors, "lm_head.weight") = at::ones({3}, at::kLong); });
+  EXPECT_EQ(refusal(), other);
 }
 
 }  // namespace

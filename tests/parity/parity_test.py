@@ -150,6 +150,9 @@ def check_trained(report: Report, folder: Path, work: Path) -> None:
     try:
         weft("train", folder / "recipe.yaml", "--run-dir", run)
         weft("logits", run, "--ids", ids, "--out", out, "--compute", "fp32")
+        found = load_file(out)
+        weft("grads", run, "--ids", ids, "--out", out, "--compute", "fp32")
+        gradients = load_file(out)
         weft("export", run, "--out", exported)
     except WeftFailed as failure:
         report.add(case, "program", str(failure))
@@ -160,8 +163,11 @@ def check_trained(report: Report, folder: Path, work: Path) -> None:
     except Exception as problem:  # whatever the package raises, it is this check's result
         report.add(case, "load", f"the reference does not load it: {problem}")
         return
-    expected = reference.logits_and_losses(model, json.loads(ids.read_text()))
-    check_logits(report, case, load_file(out), {n: t.float() for n, t in expected.items()})
+    sequences = json.loads(ids.read_text())
+    expected = reference.logits_and_losses(model, sequences)
+    check_logits(report, case, found, {n: t.float() for n, t in expected.items()})
+    expected = reference.gradients(model, sequences)
+    check_gradients(report, case, gradients, {n: t.float() for n, t in expected.items()})
 
 
 def main() -> int:

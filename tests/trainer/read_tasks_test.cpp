@@ -16,8 +16,7 @@ class ReadTasks : public testing::Test {
   absl::StatusOr<std::vector<ChoiceItem>> read(const std::string& text) const {
     fs::remove(path());
     write_text(path(), text);
-    return read_choice_tasks(path(), with_tokenizer_ ? &tokenizer_ : nullptr, vocab_size_,
-                             options_);
+    return read_choice_tasks(path(), tokenizer_, vocab_size_, options_);
   }
 
   std::vector<ChoiceItem> items(const std::string& text) const {
@@ -39,8 +38,7 @@ class ReadTasks : public testing::Test {
   }
 
   TemporaryFolder folder_{fast_folder()};
-  const Tokenizer tokenizer_{TokenizerConfig{}};
-  bool with_tokenizer_ = true;
+  absl::StatusOr<Tokenizer> tokenizer_ = Tokenizer(TokenizerConfig{});
   int64_t vocab_size_ = 257;
   ChoiceOptions options_ = {.sequence_length = 32, .prefix_token = 256};
 };
@@ -76,7 +74,7 @@ TEST_F(ReadTasks, CharactersAreCodePoints) {
 }
 
 TEST_F(ReadTasks, IdsNeedNoTokenizerAndTextsBesideThemGiveLengths) {
-  with_tokenizer_ = false;
+  tokenizer_ = bad_input("no tokenizer; give token ids instead of text");
   const auto read = items(R"({"context_ids": [5, 256], "choices_ids": [[1], [2, 3]], "answer": 1})"
                           "\n"
                           R"({"context_ids": [], "choices_ids": [[1], [2]], )"
@@ -92,10 +90,10 @@ TEST_F(ReadTasks, IdsNeedNoTokenizerAndTextsBesideThemGiveLengths) {
 }
 
 TEST_F(ReadTasks, TextWithoutATokenizerIsRefused) {
-  with_tokenizer_ = false;
+  tokenizer_ = bad_input("no tokenizer; give token ids instead of text");
   EXPECT_EQ(problem(R"({"context": "a", "choices": ["b", "c"], "answer": 0})"),
-            "task.jsonl:1: context: needs a tokenizer, and the model has none; give token ids: "
-            "context_ids and choices_ids");
+            "task.jsonl:1: context: no tokenizer; give token ids instead of text: context_ids and "
+            "choices_ids");
 }
 
 TEST_F(ReadTasks, WhatIsNoObjectIsNamedByLineAndByte) {
@@ -213,10 +211,10 @@ TEST_F(ReadTasks, TenProblemsAreShownAndTheOthersCounted) {
 }
 
 TEST_F(ReadTasks, AFileThatCannotBeReadIsNamed) {
-  const auto missing = read_choice_tasks("no/such.jsonl", &tokenizer_, 257, options_);
+  const auto missing = read_choice_tasks("no/such.jsonl", tokenizer_, 257, options_);
   EXPECT_EQ(exit_status(missing.status()), 2);
   EXPECT_EQ(missing.status().message(), "no/such.jsonl: No such file or directory");
-  const auto folder = read_choice_tasks(folder_.path(), &tokenizer_, 257, options_);
+  const auto folder = read_choice_tasks(folder_.path(), tokenizer_, 257, options_);
   EXPECT_EQ(folder.status().message(), folder_.path().string() + ": is not a regular file");
 }
 

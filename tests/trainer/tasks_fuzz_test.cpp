@@ -52,7 +52,7 @@ TEST(TasksFuzz, MutatedFilesAreRefusedByNameOrScorable) {
     for (uint64_t change = 1; change <= changes; ++change) mutate(text, stream, change);
     fs::remove(path);
     write_text(path, text);
-    const auto items = read_choice_tasks(path, &tokenizer, kVocabSize, options);
+    const auto items = read_choice_tasks(path, tokenizer, kVocabSize, options);
     if (items.ok()) {
       ++accepted;
       ASSERT_FALSE(items->empty());
