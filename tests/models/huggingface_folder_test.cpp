@@ -118,7 +118,8 @@ TEST_F(HfFolderTest, Gpt2LoadsAsItWasPublished) {
       tensors.push_back({std::string(layer) + ".attn.bias", at::ones({1, 1, 16, 16}, at::kByte)});
       tensors.push_back({std::string(layer) + ".attn.masked_bias", at::ones({})});
     }
-    tensors.push_back({"lm_head.weight", at::ones({31, 15})});
+    const Tensor embedding = find_tensor(tensors, "wte.weight").clone();
+    tensors.push_back({"lm_head.weight", embedding});
   });
   expect_values_of("gpt2");
   edit([](auto& tensors) { ASSERT_TRUE(drop_tensor(tensors, "h.0.attn.c_attn.bias")); });
@@ -137,7 +138,10 @@ TEST_F(HfFolderTest, MambaLoadsUnderTheNameOfTheOriginalFiles) {
     rename([](const std::string& name) {
       return name == "backbone.embeddings.weight" ? "backbone.embedding.weight" : name;
     });
-    edit([](auto& tensors) { tensors.push_back({"lm_head.weight", at::ones({31, 16})}); });
+    edit([](auto& tensors) {
+      const Tensor embedding = find_tensor(tensors, "backbone.embedding.weight").clone();
+      tensors.push_back({"lm_head.weight", embedding});
+    });
     expect_values_of(family);
   }
 }
