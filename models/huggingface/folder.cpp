@@ -171,9 +171,10 @@ absl::Status HfFolder::place_tensors() {
   for (const auto& [name, stored] : found) {
     if (tied && is_hf_head(name)) {
       if (problems.empty() && !is_embedding(stored)) {
-        problems.push_back(absl::StrCat("tensor '", name,
-                                        "' is not the embedding, which config.json says that it is "
-                                        "(tie_word_embeddings)"));
+        problems.push_back(
+            absl::StrCat("tensor '", name,
+                         "' is not the embedding, which config.json says that it is: "
+                         "take the tensor out, or set tie_word_embeddings to false"));
       }
     } else if (!is_skipped_hf_tensor(family, name)) {
       problems.push_back(absl::StrCat("tensor '", name, "' is unexpected"));

@@ -166,8 +166,8 @@ TEST_F(HfFolderTest, AHeadBesideATiedEmbeddingMustBeTheEmbedding) {
   config["tie_word_embeddings"] = true;
   write_text(path() / "config.json", config.dump());
   const std::string other = problem(
-      "tensor 'lm_head.weight' is not the embedding, which config.json says that it is "
-      "(tie_word_embeddings)");
+      "tensor 'lm_head.weight' is not the embedding, which config.json says that it is: take the "
+      "tensor out, or set tie_word_embeddings to false");
   EXPECT_EQ(refusal(), other);
   edit([](auto& tensors) {
     find_tensor(tensors, "lm_head.weight") = find_tensor(tensors, "model.embed_tokens.weight");

@@ -252,6 +252,16 @@ TEST_F(ConvertTest, AnImportedCheckpointKnowsWhereItComesFrom) {
   EXPECT_EQ(opened->model().family, Family::kMamba2);
 }
 
+TEST_F(ConvertTest, AnEmptyNameIsNoFolder) {
+  copy("llama");
+  ASSERT_EQ(import_source(), absl::OkStatus());
+  for (const absl::Status& status :
+       {export_checkpoint(imported(), "", {}, log_), import_checkpoint(source(), "", log_)}) {
+    EXPECT_EQ(status.message(), "the name of a new folder is empty");
+    EXPECT_EQ(exit_status(status), 2);
+  }
+}
+
 TEST_F(ConvertTest, AFolderThatExistsIsLeftAlone) {
   copy("llama");
   ASSERT_EQ(import_source(), absl::OkStatus());
@@ -303,8 +313,8 @@ TEST_F(ConvertTest, WhatIsInTheWayOfItsTemporaryFolderIsLeftAlone) {
   write_text(path("exported.tmp") / "mine", "text");
   const absl::Status status = export_checkpoint(source(), exported(), {}, log_);
   EXPECT_EQ(exit_status(status), 2);
-  EXPECT_TRUE(std::string(status.message())
-                  .starts_with(path("exported.tmp").string() + ": is in the way"))
+  EXPECT_TRUE(
+      std::string(status.message()).starts_with(path("exported.tmp").string() + ": is in the way"))
       << status;
   EXPECT_EQ(contents(path("exported.tmp") / "mine"), "text");
   EXPECT_EQ(listed(), (std::set<std::string>{"source", "exported.tmp"}));
