@@ -200,6 +200,29 @@ INSTANTIATE_TEST_SUITE_P(Models, Decoding,
                                          DecodingCase{"dynamic_hybrid", dynamic_hybrid, 16}),
                          [](const auto& info) { return std::string(info.param.name); });
 
+// Nothing that the state has kept of the layers outlives it.
+TEST(ClearedState, DecodesWithTheWeightsOfNow) {
+  const at::NoGradGuard no_grad;
+  const ModelConfig config = built(tiny_recipe(Family::kMamba, 2));
+  const ParameterTable table = parameter_table(config);
+  ParameterStore store(table, cpu_types(at::kDouble));
+  store.initialize(1);
+  const CausalLM model(config, store);
+  DecodingState state = model.new_state(1, 4);
+  const Tensor tokens = token_row({5});
+  const Tensor before = model.extend(tokens, state);
+  for (const Parameter& p : store.parameters()) {
+    if (p.spec->name.ends_with(".a_log")) set_parameter(store, p.spec->name, p.master + 1.5);
+  }
+  clear(state);
+  DecodingState other = model.new_state(1, 4);
+  for (int i = 0; i < 2; ++i) {  // a first token does not see A: its state is zero
+    const Tensor now = model.extend(tokens, state);
+    EXPECT_TRUE(now.equal(model.extend(tokens, other))) << i;
+    EXPECT_EQ(now.equal(before), i == 0);
+  }
+}
+
 TEST(DecodingCases, HaveEveryKindOfLayer) {
   const auto count = [](const ModelConfig& config, auto matches) {
     int64_t n = 0;
