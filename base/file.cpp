@@ -275,6 +275,12 @@ absl::StatusOr<int64_t> free_bytes(const fs::path& path) {
   return static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize);
 }
 
+absl::Status check_room(const fs::path& path, int64_t bytes) {
+  WEFT_ASSIGN_OR_RETURN(const int64_t available, free_bytes(path));
+  if (available >= bytes) return absl::OkStatus();
+  return bad_input(path.string(), ": takes ", bytes, " bytes, ", available, " are free there");
+}
+
 absl::StatusOr<FileLock> FileLock::take(const fs::path& path) {
   const int descriptor = ::open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
   if (descriptor < 0) return unreadable(path, "cannot be created: " + reason());

@@ -107,6 +107,8 @@ std::string hex64(uint64_t value);
 // Free bytes for an ordinary user on the file system that holds `path` (its nearest existing
 // parent).
 absl::StatusOr<int64_t> free_bytes(const fs::path& path);
+// Bad input if fewer than `bytes` are free there.
+absl::Status check_room(const fs::path& path, int64_t bytes);
 
 // An exclusive advisory lock (flock) on a file, held until destruction or process death. A file
 // that another process has locked gives an error that names the file and, where known, the process

@@ -242,6 +242,26 @@ int64_t TensorSource::bytes() const {
   return n;
 }
 
+std::vector<std::vector<TensorSource>> split_into_files(std::vector<TensorSource> tensors,
+                                                        int64_t file_bytes) {
+  std::vector<std::vector<TensorSource>> files;
+  int64_t filled = 0;
+  for (TensorSource& tensor : tensors) {
+    const int64_t bytes = tensor.bytes();
+    if (files.empty() || filled + bytes > file_bytes) {
+      files.emplace_back();
+      filled = 0;
+    }
+    filled += bytes;
+    files.back().push_back(std::move(tensor));
+  }
+  return files;
+}
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
+}
+
 absl::StatusOr<WrittenFile> write_safetensors(const fs::path& path,
                                               std::vector<TensorSource> tensors,
                                               const std::map<std::string, std::string>& metadata) {

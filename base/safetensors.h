@@ -66,6 +66,11 @@ struct TensorSource {
   int64_t bytes() const;
 };
 
+// The tensors of each file, in the order given: a file ends before it would pass `file_bytes`,
+// unless one tensor alone does.
+std::vector<std::vector<TensorSource>> split_into_files(std::vector<TensorSource> tensors,
+                                                        int64_t file_bytes);
+
 // Writes `tensors` (any device; copied to the host one at a time) as one file, in the order of the
 // reference writer (descending alignment of the dtype, then name), atomically. Returns size and
 // checksum. `metadata` is written as it is; pass {{"format", "pt"}} for Hugging Face's loaders.
@@ -80,6 +85,9 @@ absl::StatusOr<WrittenFile> write_safetensors(const fs::path& path,
 absl::StatusOr<WrittenFile> write_safetensors(const fs::path& path,
                                               const std::vector<NamedTensor>& tensors,
                                               const std::map<std::string, std::string>& metadata);
+
+// "[2, 3]"
+std::string shape_text(const std::vector<int64_t>& shape);
 
 // "F32", "BF16", ...; null for a type that weft does not write.
 const char* safetensors_dtype(at::ScalarType dtype);

@@ -9,7 +9,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/commands.h"
-#include "cli/ranges.h"
+#include "cli/validators.h"
 
 namespace weft {
 namespace {

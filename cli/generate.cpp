@@ -11,7 +11,7 @@
 #include "cli/commands.h"
 #include "cli/model_options.h"
 #include "cli/output.h"
-#include "cli/ranges.h"
+#include "cli/validators.h"
 #include "trainer/generation_window.h"
 #include "trainer/load_model.h"
 #include "trainer/prompts.h"
@@ -22,7 +22,7 @@ namespace {
 
 struct GenerateArguments {
   ModelOptions model;
-  std::string prompt, ids, prompts;
+  std::string prompt, ids, prompts;  // empty: not given
   int64_t max_tokens = 256;
   std::optional<int64_t> window;
   int64_t batch = 8;
@@ -90,7 +90,15 @@ class Output {
   std::vector<std::string> texts_;
 };
 
+// What can be seen without a model, so that a wrong name need not wait for one.
+absl::Status check_files(const GenerateArguments& arguments) {
+  if (!arguments.prompts.empty()) return MappedFile::open(arguments.prompts).status();
+  if (arguments.ids.empty() || is_id_list(arguments.ids)) return absl::OkStatus();
+  return MappedFile::open(arguments.ids).status();
+}
+
 absl::StatusOr<int> run(const GenerateArguments& arguments) {
+  WEFT_RETURN_IF_ERROR(check_files(arguments));
   Log log(Log::Echo::kYes);
   WEFT_ASSIGN_OR_RETURN(
       const LoadedModel loaded,
@@ -161,10 +169,12 @@ void add_generate(CLI::App& app, Context& context) {
   auto* ids = command->add_option(
       "--ids", arguments->ids,
       "token ids to go on from: 5,17,3, or a JSON file with a list of lists of them");
+  ids->check(non_empty_text());
   command
       ->add_option("--prompts", arguments->prompts,
                    "JSONL file, a line a prompt: {\"prompt\": \"text\"} or {\"ids\": [5, 17]}; "
                    "answers are JSONL too")
+      ->check(non_empty_text())
       ->excludes(prompt)
       ->excludes(ids);
   ids->excludes(prompt);

@@ -41,6 +41,7 @@ absl::Status check_out(const fs::path& out) {
 
 absl::StatusOr<int> run(const InspectArguments& arguments, What what) {
   WEFT_RETURN_IF_ERROR(check_out(arguments.out));
+  WEFT_RETURN_IF_ERROR(MappedFile::open(arguments.ids).status());  // before the model is loaded
   Log log(Log::Echo::kYes);
   WEFT_ASSIGN_OR_RETURN(
       LoadedModel loaded,

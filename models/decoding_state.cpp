@@ -101,6 +101,7 @@ StateBytes state_bytes(const ModelConfig& config, int64_t length, int width) {
       bytes.scan +=
           static_cast<double>(m->inner_size) * (wide * static_cast<double>(m->state_size) +
                                                 narrow * static_cast<double>(m->conv_kernel - 1));
+      bytes.shared += wide * static_cast<double>(m->inner_size * m->state_size);
     } else {
       const auto& m2 = std::get<Mamba2Config>(layer.mixer);
       bytes.scan += wide * static_cast<double>(m2.inner_size() * m2.state_size) +

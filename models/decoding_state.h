@@ -60,7 +60,8 @@ void clear(DecodingState& state);
 // a value, scan states at least 4.
 struct StateBytes {
   double keys_and_values = 0;
-  double scan = 0;  // windows and states: the same for every length
+  double scan = 0;    // windows and states: the same for every length
+  double shared = 0;  // ScanState::a: once, however many rows there are
 };
 StateBytes state_bytes(const ModelConfig& config, int64_t length, int width);
 

@@ -19,6 +19,11 @@ constexpr int64_t kPiece = 1 << 16;
 
 double inverse_softplus(double x) { return x + std::log(-std::expm1(-x)); }
 
+// Whether the model computes with the master itself.
+bool is_shared(const ParameterSpec& spec, const StoreTypes& types) {
+  return types.master == types.compute || spec.compute == ComputeType::kMaster;
+}
+
 // Elements [first, first + out.size()) of the logical tensor.
 void fill_piece(const ParameterSpec& spec, const RandomStream& stream, int64_t first,
                 std::span<double> out) {
@@ -80,13 +85,26 @@ Tensor initial_value(const ParameterSpec& spec, uint64_t seed, at::ScalarType ty
   return value;
 }
 
+int64_t store_bytes(const ParameterTable& table, const StoreTypes& types, Gradients gradients) {
+  const auto master = static_cast<int64_t>(c10::elementSize(types.master));
+  const auto compute = static_cast<int64_t>(c10::elementSize(types.compute));
+  const bool kept = gradients == Gradients::kKept;
+  int64_t bytes = 0;
+  for (const ParameterSpec& spec : table.rows()) {
+    int64_t width = is_shared(spec, types) ? master : compute;
+    if (kept) width += is_shared(spec, types) ? master : 2 * master + compute;
+    bytes += spec.numel() * width;
+  }
+  return bytes;
+}
+
 ParameterStore::ParameterStore(const ParameterTable& table, StoreTypes types, Gradients gradients)
     : table_(table), types_(types) {
   parameters_.reserve(table.rows().size());
   const auto master = at::TensorOptions().dtype(types.master).device(types.device);
   const bool kept = gradients == Gradients::kKept;
   for (const ParameterSpec& spec : table.rows()) {
-    const bool same = types.master == types.compute || spec.compute == ComputeType::kMaster;
+    const bool same = is_shared(spec, types);
     Parameter p{&spec, {}, {}, {}};
     if (same || kept) p.master = at::empty(spec.shape, master);
     p.compute = same ? p.master : at::empty(spec.shape, master.dtype(types.compute));

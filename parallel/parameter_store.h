@@ -31,6 +31,10 @@ struct StoreTypes {
 // that differs from the compute value is not there either.
 enum class Gradients { kNone, kKept };
 
+// Bytes that a store of these rows takes. With gradients, those of compute values that are copies
+// are there too during a backward pass.
+int64_t store_bytes(const ParameterTable& table, const StoreTypes& types, Gradients gradients);
+
 class ParameterStore final {
  public:
   // Allocates every row of `table`, which must outlive the store. Values are uninitialised.

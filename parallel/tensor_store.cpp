@@ -20,23 +20,6 @@ constexpr int64_t kMaxManifestBytes = 100'000'000;
 constexpr JsonLimits kManifestLimits = {.depth = 4, .values = 1 << 22};
 constexpr int64_t kMaxTextBytes = 1 << 28;
 
-// The tensors of each file, in the order given.
-std::vector<std::vector<TensorSource>> cut(const std::vector<TensorSource>& tensors,
-                                           int64_t shard_bytes) {
-  std::vector<std::vector<TensorSource>> shards;
-  int64_t filled = 0;
-  for (const TensorSource& tensor : tensors) {
-    const int64_t bytes = tensor.bytes();
-    if (shards.empty() || filled + bytes > shard_bytes) {
-      shards.emplace_back();
-      filled = 0;
-    }
-    shards.back().push_back(tensor);
-    filled += bytes;
-  }
-  return shards;
-}
-
 }  // namespace
 
 TensorStoreWriter::TensorStoreWriter(fs::path folder, int64_t shard_bytes)
@@ -51,7 +34,7 @@ absl::Status TensorStoreWriter::add_tensors(const std::string& group,
 
 absl::Status TensorStoreWriter::add_tensors(const std::string& group,
                                             const std::vector<TensorSource>& tensors) {
-  const auto shards = cut(tensors, shard_bytes_);
+  const auto shards = split_into_files(tensors, shard_bytes_);
   for (size_t i = 0; i < shards.size(); ++i) {
     const std::string name =
         absl::StrFormat("%s-%05d-of-%05d.safetensors", group, i + 1, shards.size());

@@ -75,10 +75,6 @@ absl::StatusOr<StoredModel> model_in(const fs::path& folder) {
   return stored_model(store);
 }
 
-std::string shape_text(const std::vector<int64_t>& shape) {
-  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
-}
-
 }  // namespace
 
 absl::StatusOr<StoredModel> stored_model(const TensorStore& store) {

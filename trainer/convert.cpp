@@ -59,6 +59,7 @@ absl::Status import_checkpoint(const fs::path& path, const fs::path& out, Log& l
                        }});
     total += tensors.back().bytes();
   }
+  WEFT_RETURN_IF_ERROR(check_room(out, total));
   TensorStoreWriter writer(folder.temporary(), kImportShardBytes);
   WEFT_RETURN_IF_ERROR(writer.add_tensors("model", tensors));
   WEFT_RETURN_IF_ERROR(writer.add_text(kModelFile, write_model(source.model())));

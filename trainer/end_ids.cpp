@@ -38,13 +38,13 @@ absl::StatusOr<std::vector<int64_t>> published_end_ids(const ModelSource& source
   const std::string name = "generation_config.json";
   WEFT_ASSIGN_OR_RETURN(const std::optional<std::string> text, source.companion(name));
   if (text.has_value()) {
-    const std::string file = (source.folder() / name).string();
+    const std::string file = source.companion_file(name).string();
     const absl::StatusOr<Json> config = parse_json(*text, kGenerationLimits);
     if (!config.ok()) return in_context(config.status(), file);
     WEFT_ASSIGN_OR_RETURN(std::vector<int64_t> ids, end_ids_in(*config, file));
     if (!ids.empty()) return ids;
   }
-  return end_ids_in(source.hf_config(), (source.folder() / "config.json").string());
+  return end_ids_in(source.hf_config(), source.companion_file("config.json").string());
 }
 
 absl::StatusOr<std::vector<int64_t>> end_ids_of(const ModelSource& source) {

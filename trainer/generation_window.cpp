@@ -45,7 +45,8 @@ absl::Status check_state_memory(const LoadedModel& model, const StateSize& size)
   const StoreTypes& types = model.runtime.types;
   const StateBytes row = state_bytes(model.model->config(), size.capacity,
                                      static_cast<int>(c10::elementSize(types.compute)));
-  const double state = static_cast<double>(size.rows) * (row.keys_and_values + row.scan);
+  const double state =
+      static_cast<double>(size.rows) * (row.keys_and_values + row.scan) + row.shared;
   double weights = 0;
   for (const Parameter& p : model.store->parameters()) {
     weights += static_cast<double>(p.compute.nbytes());

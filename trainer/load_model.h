@@ -18,7 +18,6 @@ struct LoadedModel {
   ModelRecipe recipe;
   Runtime runtime;
   bool of_run;              // a run has trained it: its recipe says how long its sequences are
-  int64_t step;             // updates done; 0 where it is not a run's checkpoint
   std::string path;         // the checkpoint's folder
   int64_t sequence_length;  // tokens that it was trained on, or made for
   // Empty for what came from Hugging Face, as weft does not read `tokenizer_file`, and for what was
@@ -41,7 +40,8 @@ struct LoadedModel {
 
 // `path`: what ModelSource::open takes. `device` and `compute` replace those of a run's recipe
 // unless they are auto. Bad input: what ModelSource::open refuses; a device or a number type that
-// this machine lacks. Without gradients a parameter takes the memory of its compute value alone.
+// this machine lacks; more weights than it has memory. Without gradients a parameter takes the
+// memory of its compute value alone.
 absl::StatusOr<LoadedModel> load_model(const std::string& path, DeviceKind device,
                                        ComputeKind compute, Log& log,
                                        Gradients gradients = Gradients::kNone);

@@ -44,10 +44,15 @@ absl::StatusOr<std::map<std::string, std::string>> ModelSource::companions() con
   return files;
 }
 
+fs::path ModelSource::companion_file(const std::string& name) const {
+  // In a store a name without the prefix, such as tokenizer.json, is weft's own.
+  const bool stored = std::holds_alternative<TensorStore>(weights_);
+  return folder_ / (stored ? stored_name(name) : name);
+}
+
 absl::StatusOr<std::optional<std::string>> ModelSource::companion(const std::string& name) const {
   std::error_code error;
-  const bool stored = std::holds_alternative<TensorStore>(weights_);
-  const fs::path path = folder_ / (stored ? stored_name(name) : name);
+  const fs::path path = companion_file(name);
   if (!fs::exists(path, error)) return std::optional<std::string>();
   WEFT_ASSIGN_OR_RETURN(std::string text, read_file(path, kMaxCompanionBytes));
   return std::optional<std::string>(std::move(text));
@@ -62,11 +67,9 @@ absl::StatusOr<std::map<std::string, std::string>> ModelSource::published() cons
 }
 
 std::string ModelSource::tokenizer_file() const {
-  // In a store "tokenizer.json" is weft's own.
-  const bool stored = std::holds_alternative<TensorStore>(weights_);
   for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.json"}) {
     std::error_code error;
-    const fs::path path = folder_ / (stored ? stored_name(name) : name);
+    const fs::path path = companion_file(name);
     if (fs::exists(path, error)) return path.string();
   }
   return "tokenizer.json";

@@ -39,6 +39,8 @@ class ModelSource final {
   const std::vector<std::string>& training_warnings() const { return stored_.warnings; }
   // The files that came with it, by name (hf_companion_files).
   absl::StatusOr<std::map<std::string, std::string>> companions() const;
+  // One of them, or config.json: the file that holds it here, which need not exist.
+  fs::path companion_file(const std::string& name) const;
   // One of them; none where it did not come along.
   absl::StatusOr<std::optional<std::string>> companion(const std::string& name) const;
   // These and config.json, by name; none where it does not come from Hugging Face.

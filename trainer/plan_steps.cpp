@@ -1,7 +1,5 @@
 #include "trainer/plan_steps.h"
 
-#include <algorithm>
-
 #include "base/check.h"
 
 namespace weft {
@@ -19,17 +17,6 @@ StepPlace locate(const Recipe& recipe, int64_t step) {
     rest -= recipe.stages[i].steps;
   }
   WEFT_CHECK(false, "step ", step, " of ", total_steps(recipe));
-}
-
-int64_t tokens_until(const Recipe& recipe, int64_t step) {
-  int64_t tokens = 0;
-  int64_t rest = step;
-  for (const StageConfig& stage : recipe.stages) {
-    const int64_t here = std::min(rest, stage.steps);
-    tokens += here * stage.batch_tokens;
-    rest -= here;
-  }
-  return tokens;
 }
 
 }  // namespace weft

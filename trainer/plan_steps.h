@@ -18,7 +18,4 @@ int64_t total_steps(const Recipe& recipe);
 // REQUIRES: 0 <= step < total_steps(recipe).
 StepPlace locate(const Recipe& recipe, int64_t step);
 
-// Tokens of the first `step` updates.
-int64_t tokens_until(const Recipe& recipe, int64_t step);
-
 }  // namespace weft

@@ -40,12 +40,15 @@ absl::StatusOr<Prompt> text_prompt(const LoadedModel& model, const std::string& 
   return prompt;
 }
 
+bool is_id_list(const std::string& ids) {
+  return ids.find_first_not_of("0123456789, ") == std::string::npos;
+}
+
 absl::StatusOr<std::vector<Prompt>> id_prompts(const LoadedModel& model, const std::string& ids) {
-  const bool is_list = ids.find_first_not_of("0123456789, ") == std::string::npos;
   const int64_t vocab_size = model.model->config().vocab_size;
   const absl::StatusOr<TokenLists> lists =
-      is_list ? parse_token_lists(absl::StrCat("[[", ids, "]]"), "--ids", vocab_size)
-              : read_token_lists(ids, vocab_size);
+      is_id_list(ids) ? parse_token_lists(absl::StrCat("[[", ids, "]]"), "--ids", vocab_size)
+                      : read_token_lists(ids, vocab_size);
   if (!lists.ok()) return lists.status();
   std::vector<Prompt> prompts;
   for (const std::vector<int64_t>& list : *lists) prompts.push_back({"", list});

@@ -19,6 +19,9 @@ struct Prompt {
 // tokenizer that weft reads.
 absl::StatusOr<Prompt> text_prompt(const LoadedModel& model, const std::string& text);
 
+// Whether it is token ids like "5,17,3", and not a file's name.
+bool is_id_list(const std::string& ids);
+
 // "5,17,3", or the name of a JSON file with a list of lists of ids: a prompt each.
 absl::StatusOr<std::vector<Prompt>> id_prompts(const LoadedModel& model, const std::string& ids);
 

@@ -18,22 +18,6 @@ const char* config_dtype(at::ScalarType type) {
   return type == at::kDouble ? "float64" : "float32";
 }
 
-// Tensors in the order of the state dict; a file ends before it would pass the limit.
-std::vector<std::vector<TensorSource>> cut(std::vector<TensorSource> tensors, int64_t shard_bytes) {
-  std::vector<std::vector<TensorSource>> shards;
-  int64_t filled = 0;
-  for (TensorSource& tensor : tensors) {
-    const int64_t bytes = tensor.bytes();
-    if (shards.empty() || filled + bytes > shard_bytes) {
-      shards.emplace_back();
-      filled = 0;
-    }
-    filled += bytes;
-    shards.back().push_back(std::move(tensor));
-  }
-  return shards;
-}
-
 // Ends of generation as config.json has them, where the original came without the file.
 std::string generation_config(const Json& config) {
   Json out = {{"_from_model_config", true}};
@@ -54,12 +38,15 @@ std::string with_ends_of(const Json& config, const std::string& original) {
 class Exporter {
  public:
   Exporter(fs::path folder, const HfExport& contents)
-      : folder_(std::move(folder)), contents_(contents) {}
+      : folder_(std::move(folder)), contents_(contents) {
+    const ParameterTable table = parameter_table(build_config(contents.model));
+    add_sources(hf_tensors(contents.model.family, table));
+  }
+
+  int64_t tensor_bytes() const { return total_; }
 
   absl::Status write() {
-    const ParameterTable table = parameter_table(build_config(contents_.model));
-    const auto shards =
-        cut(sources(hf_tensors(contents_.model.family, table)), contents_.shard_bytes);
+    const auto shards = split_into_files(sources_, contents_.shard_bytes);
     WEFT_RETURN_IF_ERROR(write_texts());
     Json weight_map = Json::object();
     for (size_t i = 0; i < shards.size(); ++i) {
@@ -77,16 +64,14 @@ class Exporter {
   }
 
  private:
-  std::vector<TensorSource> sources(const std::vector<HfTensor>& tensors) {
-    std::vector<TensorSource> sources;
+  void add_sources(const std::vector<HfTensor>& tensors) {
     for (const HfTensor& tensor : tensors) {
       const at::ScalarType type = contents_.dtype(tensor.parts[0]);
-      sources.push_back(
+      sources_.push_back(
           {tensor.name, type, tensor.shape, [this, tensor, type] { return read(tensor, type); }});
-      total_ += sources.back().bytes();
+      total_ += sources_.back().bytes();
       if (first_type_ == at::ScalarType::Undefined) first_type_ = type;
     }
-    return sources;
   }
 
   absl::StatusOr<Tensor> read(const HfTensor& tensor, at::ScalarType type) {
@@ -119,6 +104,7 @@ class Exporter {
 
   const fs::path folder_;
   const HfExport& contents_;
+  std::vector<TensorSource> sources_;
   int64_t total_ = 0, done_ = 0;
   at::ScalarType first_type_ = at::ScalarType::Undefined;  // the embedding's: config.json's
 };
@@ -134,7 +120,9 @@ Tensor compose_hf_tensor(const HfTensor& tensor, const std::vector<Tensor>& part
 absl::Status write_hf_folder(const fs::path& folder, const HfExport& contents) {
   WEFT_RETURN_IF_ERROR(check_exportable(contents.model));
   WEFT_ASSIGN_OR_RETURN(NewFolder made, NewFolder::create(folder));
-  WEFT_RETURN_IF_ERROR(Exporter(made.temporary(), contents).write());
+  Exporter exporter(made.temporary(), contents);
+  WEFT_RETURN_IF_ERROR(check_room(folder, exporter.tensor_bytes()));
+  WEFT_RETURN_IF_ERROR(exporter.write());
   return made.commit();
 }
 

@@ -31,7 +31,8 @@ struct HfExport {
   std::function<void(int64_t bytes, int64_t total)> progress = {};  // may be empty
 };
 
-// `folder` must not exist; it is there whole or not at all. Memory: one tensor on disk at a time.
+// Bad input: `folder` exists, or its disk has no room for the tensors. It is there whole or not at
+// all. Memory: one tensor on disk at a time.
 absl::Status write_hf_folder(const fs::path& folder, const HfExport& contents);
 
 // A tensor on disk out of its logical parts, which are rows [rows, ..] each.

@@ -217,13 +217,13 @@ void openelm_members(MemberReader& v, ModelRecipe& m) {
   plain_openelm_members(v, m);
   multipliers(v, "qkv_multipliers", m.layerwise.qkv);
   multipliers(v, "ffn_multipliers", m.layerwise.ffn);
-  if (!v.problems().empty()) return;
-  const auto fits = [&](const std::vector<double>& list) {
-    return list.size() <= 2 || static_cast<int64_t>(list.size()) == m.num_layers;
-  };
+  v.ignored({"num_query_heads", "num_kv_heads"});
+  // What is wrong elsewhere, or out of range, is said by itself: heads cannot follow from it.
   const bool sizes = m.num_layers >= 1 && m.num_layers <= kMaxLayers && *m.head_dim >= 1 &&
                      *m.layerwise.gqa_group >= 1;
-  if (!sizes || !fits(m.layerwise.qkv)) {
+  if (!v.problems().empty() || !sizes) return;
+  const std::vector<double>& qkv = m.layerwise.qkv;
+  if (qkv.size() > 2 && static_cast<int64_t>(qkv.size()) != m.num_layers) {
     return v.problem("qkv_multipliers", "must have 1, 2 or num_transformer_layers values");
   }
   check_heads(v, "num_query_heads", heads_of(m, /*queries=*/true));

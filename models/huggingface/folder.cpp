@@ -5,7 +5,6 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include <ATen/core/grad_mode.h>
 #include <c10/core/ScalarType.h>
 
@@ -31,10 +30,6 @@ bool is_weight_type(at::ScalarType type) {
 Tensor as_rows(const Tensor& stored, HfLayout layout) {
   if (layout == HfLayout::kTransposed) return stored.t();
   return layout == HfLayout::kConv ? stored.squeeze(1) : stored;
-}
-
-std::string shape_text(const std::vector<int64_t>& shape) {
-  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
 }
 
 // The file of each tensor as the index has them.

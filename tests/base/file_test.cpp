@@ -1,5 +1,7 @@
 #include "base/file.h"
 
+#include <limits>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -11,6 +13,7 @@ namespace weft {
 namespace {
 
 using testing::HasSubstr;
+using testing::MatchesRegex;
 
 class FileTest : public testing::Test {
  protected:
@@ -119,6 +122,15 @@ TEST_F(FileTest, AFullDiskIsReportedAndLeavesTheOldContent) {
 TEST_F(FileTest, FreeBytesAreThoseOfTheNearestExistingFolder) {
   EXPECT_GT(*free_bytes(path("not") / "yet" / "there"), 0);
   EXPECT_GT(*free_bytes("relative/not/there"), 0);
+}
+
+TEST_F(FileTest, RoomIsCheckedAgainstFreeBytes) {
+  EXPECT_TRUE(check_room(path("new"), 1).ok());
+  const absl::Status status = check_room(path("new"), std::numeric_limits<int64_t>::max());
+  EXPECT_EQ(exit_status(status), 2);
+  EXPECT_THAT(std::string(status.message()),
+              MatchesRegex(path("new").string() +
+                           ": takes 9223372036854775807 bytes, [0-9]+ are free there"));
 }
 
 TEST_F(FileTest, SyncFolderNamesAFolderThatIsNotThere) {

@@ -89,6 +89,18 @@ TEST_F(Generate, TokenIdsAlwaysWork) {
   EXPECT_EQ(wrong.output, "--ids: list 0: element 1 is 31, must be a token id from 0 to 30\n");
 }
 
+// Before a model is even looked for.
+TEST_F(Generate, AFileThatIsNotThereIsRefusedFirst) {
+  for (const char* flag : {"--ids", "--prompts"}) {
+    const Outcome absent = generate("nowhere", {flag, "absent.json"});
+    EXPECT_EQ(absent.exit_status, 2);
+    EXPECT_EQ(absent.output, "absent.json: No such file or directory\n");
+    const Outcome empty = generate("nowhere", {flag, ""});
+    EXPECT_EQ(empty.exit_status, 2);
+    EXPECT_THAT(empty.output, HasSubstr(std::string(flag) + ": is empty"));
+  }
+}
+
 TEST_F(Generate, TheRepetitionPenaltyReachesTheTokens) {
   const Ids answer =
       tokens("llama", {"--ids", "1,2,3", "--max-tokens", "8", "--repetition-penalty", "100"});

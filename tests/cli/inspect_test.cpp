@@ -127,7 +127,7 @@ TEST_F(Inspect, IdsAreRefusedWithTheListAndTheElement) {
       expect_refused({command, "llama", "--ids", "bad.json", "--out", "new"}, message);
     }
   }
-  expect_refused({"logits", "llama", "--ids", "absent.json", "--out", "new"},
+  expect_refused({"logits", "nowhere", "--ids", "absent.json", "--out", "new"},
                  "absent.json: No such file or directory");
 }
 

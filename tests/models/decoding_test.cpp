@@ -223,6 +223,36 @@ TEST(ClearedState, DecodesWithTheWeightsOfNow) {
   }
 }
 
+// Bytes that the state's own tensors take, after a single token has been decoded.
+TEST(StateBytes, AreThoseOfTheTensors) {
+  const at::NoGradGuard no_grad;
+  const ModelConfig config = built(mixed());
+  const ParameterTable table = parameter_table(config);
+  for (const at::ScalarType compute : {at::kFloat, at::kBFloat16}) {
+    ParameterStore store(table, {at::kFloat, compute, at::kCPU}, Gradients::kNone);
+    for (const Parameter& p : store.parameters()) p.compute.zero_();
+    const CausalLM model(config, store);
+    DecodingState state = model.new_state(2, kLength);
+    model.extend(token_row({5, 6}).reshape({2, 1}), state);
+    double attention = 0, scan = 0, shared = 0;
+    for (const LayerState& layer : state.layers) {
+      if (const auto* keys = std::get_if<AttentionState>(&layer)) {
+        attention += static_cast<double>(keys->k.nbytes() + keys->v.nbytes());
+      } else {
+        const auto& kept = std::get<ScanState>(layer);
+        scan += static_cast<double>(kept.window.nbytes() + kept.h.nbytes());
+        if (kept.a.defined()) shared += static_cast<double>(kept.a.nbytes());
+      }
+    }
+    const StateBytes row =
+        state_bytes(config, kLength, static_cast<int>(c10::elementSize(compute)));
+    EXPECT_EQ(2 * row.keys_and_values, attention);
+    EXPECT_EQ(2 * row.scan, scan);
+    EXPECT_EQ(row.shared, shared);
+    EXPECT_GT(shared, 0);
+  }
+}
+
 TEST(DecodingCases, HaveEveryKindOfLayer) {
   const auto count = [](const ModelConfig& config, auto matches) {
     int64_t n = 0;

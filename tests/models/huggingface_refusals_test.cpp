@@ -93,8 +93,10 @@ TEST(HfConfigRefusals, SizesOutOfRangeAreNamed) {
   EXPECT_THAT(refusal("jamba", {{"num_experts", 0}}), HasSubstr("moe.num_experts: is 0, must be"));
   EXPECT_THAT(refusal("mamba", {{"state_size", 0}}), HasSubstr("mamba.state_size: is 0, must be"));
   EXPECT_THAT(refusal("mamba2", {{"head_dim", 0}}), HasSubstr("num_heads: is 4, but"));
-  EXPECT_THAT(refusal("openelm", {{"num_transformer_layers", 0}}), HasSubstr("qkv_multipliers"));
-  EXPECT_THAT(refusal("openelm", {{"head_dim", 0}}), HasSubstr("qkv_multipliers"));
+  EXPECT_EQ(refusal("openelm", {{"num_transformer_layers", 0}}),
+            "num_layers: is 0, must be from 1 to 10000");
+  EXPECT_EQ(refusal("openelm", {{"head_dim", 0}, {"num_query_heads", {1, 2, 3}}}),
+            "head_dim: is 0, must be from 1 to 16777216");
 }
 
 // Products of sizes must not wrap around on the way to their ranges.
@@ -124,6 +126,9 @@ TEST(HfConfigRefusals, OpenElmHeadsMustBeThoseOfTheMultipliers) {
   EXPECT_EQ(refusal("openelm", {{"num_query_heads", {2, 4, 6}}, {"num_kv_heads", {1, 2}}}),
             "num_query_heads: is [2,4,6], but the multipliers give [2,4,4]\n"
             "num_kv_heads: is [1,2], but the multipliers give [1,2,2]");
+  // Another problem stands alone.
+  EXPECT_EQ(refusal("openelm", {{"num_query_heads", {9}}, {"ffn_multipliers", "wide"}}),
+            "ffn_multipliers: must be a number or a list");
   EXPECT_EQ(refusal("openelm", {{"qkv_multipliers", {0.5, 0.6, 0.7, 0.8}}}),
             "qkv_multipliers: must have 1, 2 or num_transformer_layers values");
   EXPECT_EQ(refusal("openelm", {{"ffn_multipliers", {0.5, 0.6, 0.7, 0.8}}}),

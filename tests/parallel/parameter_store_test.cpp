@@ -104,6 +104,28 @@ TEST(ParameterStore, RefreshRoundsTheMasters) {
   EXPECT_EQ(store.compute("w").to(at::kFloat).item<float>(), 1.0f);
 }
 
+TEST(ParameterStore, BytesAreThoseOfItsTensors) {
+  ParameterTable table;
+  table.add(row("w", {3, 5}, {}));
+  table.add(row("norm", {7}, {}, ComputeType::kMaster));
+  for (const at::ScalarType compute : {at::kFloat, at::kBFloat16}) {
+    const StoreTypes types = {at::kFloat, compute, at::kCPU};
+    for (const Gradients gradients : {Gradients::kNone, Gradients::kKept}) {
+      ParameterStore store(table, types, gradients);
+      int64_t bytes = 0;
+      for (const Parameter& p : store.parameters()) {
+        const bool copy = !p.compute.is_same(p.master);
+        bytes += static_cast<int64_t>(p.compute.nbytes());
+        if (gradients == Gradients::kNone) continue;
+        bytes += static_cast<int64_t>(p.gradient.nbytes());
+        // A copy, beside its master, gets a gradient of its own before it is collected.
+        if (copy) bytes += static_cast<int64_t>(p.master.nbytes() + p.compute.nbytes());
+      }
+      EXPECT_EQ(store_bytes(table, types, gradients), bytes);
+    }
+  }
+}
+
 TEST(ParameterTable, CountsActiveParametersByTheirShare) {
   ParameterTable table;
   table.add({.name = "dense", .shape = {3, 5}, .sharding = {}, .init = {}});

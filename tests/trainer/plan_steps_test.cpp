@@ -9,9 +9,7 @@ Recipe two_stages() {
   Recipe recipe;
   recipe.stages.resize(2);
   recipe.stages[0].steps = 3;
-  recipe.stages[0].batch_tokens = 10;
   recipe.stages[1].steps = 2;
-  recipe.stages[1].batch_tokens = 100;
   return recipe;
 }
 
@@ -22,13 +20,6 @@ TEST(PlanSteps, LocatesEachUpdateInItsStage) {
   EXPECT_EQ(locate(recipe, 2), (StepPlace{0, 2}));
   EXPECT_EQ(locate(recipe, 3), (StepPlace{1, 0}));
   EXPECT_EQ(locate(recipe, 4), (StepPlace{1, 1}));
-}
-
-TEST(PlanSteps, CountsTheTokensOfEachStage) {
-  const Recipe recipe = two_stages();
-  EXPECT_EQ(tokens_until(recipe, 0), 0);
-  EXPECT_EQ(tokens_until(recipe, 3), 30);
-  EXPECT_EQ(tokens_until(recipe, 5), 230);
 }
 
 TEST(PlanStepsDeathTest, AStepPastTheEndIsAProgrammersError) {

@@ -1,5 +1,5 @@
 #pragma once
-// Ranges of real numbers on the command line.
+// What values of options may be.
 #include <cmath>
 #include <string>
 
@@ -17,6 +17,11 @@ inline CLI::Validator real_range(double low, double high) {
       },
       "");
   return CLI::Range(low, high) & number;
+}
+
+// A text with something in it.
+inline CLI::Validator non_empty_text() {
+  return CLI::Validator([](std::string& text) { return text.empty() ? "is empty" : ""; }, "");
 }
 
 }  // namespace weft
