@@ -6,6 +6,10 @@
 namespace weft {
 namespace {
 
+using testing::HasSubstr;
+using testing::MatchesRegex;
+using testing::Not;
+
 class IdsRun : public Continue {
  protected:
   // One update, on longer sequences than an evaluation of a published model takes by default.
@@ -33,6 +37,9 @@ TEST_F(IdsRun, IsEvaluatedAtTheLengthThatItWasTrainedOn) {
 TEST_F(IdsRun, IsEvaluatedWithTheEndOfItsDocuments) {
   const Outcome usual = weft({"eval", "run", "held"});
   EXPECT_EQ(usual.exit_status, 0);
+  // Its bytes are not known.
+  EXPECT_THAT(usual.output, MatchesRegex("held: loss=[0-9.]+ perplexity=[0-9.]+ .*\n"));
+  EXPECT_THAT(usual.output, Not(HasSubstr("byte")));
   EXPECT_EQ(weft({"eval", "run", "held", "--end-id", "2"}).output, usual.output);
   EXPECT_NE(weft({"eval", "run", "held", "--end-id", "0"}).output, usual.output);
 }
