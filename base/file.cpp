@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <utility>
 
@@ -272,6 +273,7 @@ absl::StatusOr<int64_t> free_bytes(const fs::path& path) {
   }
   struct statvfs info {};
   if (statvfs(existing.c_str(), &info) != 0) return unreadable(existing, reason());
+  if (info.f_blocks == 0) return std::numeric_limits<int64_t>::max();
   return static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize);
 }
 

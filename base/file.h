@@ -105,7 +105,7 @@ absl::StatusOr<uint64_t> checksum_file(const fs::path& path);
 std::string hex64(uint64_t value);
 
 // Free bytes for an ordinary user on the file system that holds `path` (its nearest existing
-// parent).
+// parent); the largest number where it does not tell.
 absl::StatusOr<int64_t> free_bytes(const fs::path& path);
 // Bad input if fewer than `bytes` are free there.
 absl::Status check_room(const fs::path& path, int64_t bytes);

@@ -12,6 +12,7 @@
 
 #include "cli/commands.h"
 #include "cli/model_options.h"
+#include "cli/validators.h"
 
 namespace weft {
 namespace {
@@ -76,6 +77,7 @@ void add(CLI::App& app, Context& context, What what, const char* name, const cha
   command
       ->add_option("--ids", arguments->ids,
                    "JSON file with a list of lists of token ids, such as [[1, 2, 3], [7]]")
+      ->check(non_empty_text())
       ->required();
   command
       ->add_option("--out", arguments->out,

@@ -31,8 +31,8 @@ struct StoreTypes {
 // that differs from the compute value is not there either.
 enum class Gradients { kNone, kKept };
 
-// Bytes that a store of these rows takes. With gradients, those of compute values that are copies
-// are there too during a backward pass.
+// Bytes that a store of these rows takes at most. With gradients, what compute values that are
+// copies get of their own during a backward pass is counted too.
 int64_t store_bytes(const ParameterTable& table, const StoreTypes& types, Gradients gradients);
 
 class ParameterStore final {

@@ -126,13 +126,12 @@ void check_environment(const Recipe& recipe, Purpose purpose, Problems& problems
 void check_memory(const Recipe& recipe, Purpose purpose, Problems& problems) {
   const bool cuda = runs_on_cuda(recipe);
   if (cuda && !at::hasCUDA()) return;
-  constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
-  const double needed = static_cast<double>(plan_memory(recipe, compute_bytes(recipe)).total());
-  const double available = static_cast<double>(available_memory(cuda ? at::kCUDA : at::kCPU));
-  if (needed <= available) return;
+  const at::DeviceType device = cuda ? at::kCUDA : at::kCPU;
+  const int64_t needed = plan_memory(recipe, compute_bytes(recipe)).total();
+  if (needed <= available_memory(device)) return;
   report_for(purpose)(problems, "model",
-                      absl::StrFormat("training needs %.1f GiB of memory, this %s has %.1f GiB",
-                                      needed / kGiB, cuda ? "GPU" : "machine", available / kGiB));
+                      absl::StrCat("training needs ", gib_text(static_cast<double>(needed)),
+                                   " of memory, ", available_words(device)));
 }
 
 }  // namespace weft

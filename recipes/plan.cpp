@@ -5,6 +5,8 @@
 #include <fstream>
 #include <limits>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include <unistd.h>
 
 #ifdef WEFT_CUDA
@@ -172,6 +174,16 @@ int64_t available_memory(at::DeviceType device) {
   const int64_t physical =
       static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<int64_t>(sysconf(_SC_PAGE_SIZE));
   return std::min(physical, cgroup_limit());
+}
+
+std::string gib_text(double bytes) {
+  constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
+  return absl::StrFormat("%.1f GiB", bytes / kGiB);
+}
+
+std::string available_words(at::DeviceType device) {
+  return absl::StrCat("this ", device == at::kCUDA ? "GPU" : "machine", " has ",
+                      gib_text(static_cast<double>(available_memory(device))));
 }
 
 }  // namespace weft

@@ -28,6 +28,10 @@ MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes);
 // limit, on CUDA (which must be there) the memory of the first GPU.
 int64_t available_memory(at::DeviceType device);
 
+// "1.5 GiB"; "this machine has 23.5 GiB" of that memory, or "this GPU has ..".
+std::string gib_text(double bytes);
+std::string available_words(at::DeviceType device);
+
 // The model as a table of text under a line with `name`: layer, mixer, feed-forward, heads,
 // parameters, active parameters, equal layers in a row folded, with totals.
 std::string describe_model(const std::string& name, const ModelRecipe& model);

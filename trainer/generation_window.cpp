@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <variant>
 
-#include "absl/strings/str_format.h"
-
 #include "recipes/plan.h"
 
 namespace weft {
@@ -41,7 +39,6 @@ absl::Status check_window(const LoadedModel& model, std::optional<int64_t> windo
 }
 
 absl::Status check_state_memory(const LoadedModel& model, const StateSize& size) {
-  constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
   const StoreTypes& types = model.runtime.types;
   const StateBytes row = state_bytes(model.model->config(), size.capacity,
                                      static_cast<int>(c10::elementSize(types.compute)));
@@ -51,13 +48,12 @@ absl::Status check_state_memory(const LoadedModel& model, const StateSize& size)
   for (const Parameter& p : model.store->parameters()) {
     weights += static_cast<double>(p.compute.nbytes());
   }
-  const auto available = static_cast<double>(available_memory(types.device.type()));
-  if (state + weights <= available) return absl::OkStatus();
-  return bad_input(absl::StrFormat(
-      "--window, --max-tokens, --batch: %d prompts at once with room for %d tokens each need %.1f "
-      "GiB of memory beside %.1f GiB of weights, this %s has %.1f GiB",
-      size.rows, size.capacity, state / kGiB, weights / kGiB,
-      types.device.is_cuda() ? "GPU" : "machine", available / kGiB));
+  const at::DeviceType device = types.device.type();
+  if (state + weights <= static_cast<double>(available_memory(device))) return absl::OkStatus();
+  return bad_input("--window, --max-tokens, --batch: ", size.rows,
+                   " prompts at once with room for ", size.capacity, " tokens each need ",
+                   gib_text(state), " of memory beside ", gib_text(weights), " of weights, ",
+                   available_words(device));
 }
 
 }  // namespace weft

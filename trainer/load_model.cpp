@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "absl/strings/str_format.h"
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 
@@ -15,16 +14,12 @@
 namespace weft {
 namespace {
 
-absl::Status check_memory(const std::string& path, int64_t needed, const StoreTypes& types,
-                          Gradients gradients) {
-  constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
-  const int64_t available = available_memory(types.device.type());
-  if (needed <= available) return absl::OkStatus();
+absl::Status check_weights_fit(const std::string& path, int64_t needed, at::Device device,
+                               Gradients gradients) {
+  if (needed <= available_memory(device.type())) return absl::OkStatus();
   return bad_input(
-      absl::StrFormat("%s: its weights%s need %.1f GiB of memory, this %s has %.1f GiB%s", path,
-                      gradients == Gradients::kKept ? " and their gradients" : "", needed / kGiB,
-                      types.device.is_cuda() ? "GPU" : "machine", available / kGiB,
-                      types.compute == at::kBFloat16 ? "" : " (--compute bf16 needs less)"));
+      path, ": its weights", gradients == Gradients::kKept ? " and their gradients" : "", " need ",
+      gib_text(static_cast<double>(needed)), " of memory, ", available_words(device.type()));
 }
 
 int64_t longest_sequence(const ModelSource& source) {
@@ -62,8 +57,8 @@ absl::StatusOr<LoadedModel> load_model(const std::string& path, DeviceKind devic
   at::set_num_threads(runtime.threads);
   const ModelConfig config = build_config(source.model());
   auto table = std::make_unique<ParameterTable>(parameter_table(config));
-  WEFT_RETURN_IF_ERROR(
-      check_memory(path, store_bytes(*table, runtime.types, gradients), runtime.types, gradients));
+  WEFT_RETURN_IF_ERROR(check_weights_fit(path, store_bytes(*table, runtime.types, gradients),
+                                         runtime.types.device, gradients));
   auto store = std::make_unique<ParameterStore>(*table, runtime.types, gradients);
   const at::NoGradGuard no_grad;
   for (Parameter& p : store->parameters()) {

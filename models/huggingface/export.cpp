@@ -43,10 +43,13 @@ class Exporter {
     add_sources(hf_tensors(contents.model.family, table));
   }
 
+  Exporter(const Exporter&) = delete;
+  Exporter& operator=(const Exporter&) = delete;
+
   int64_t tensor_bytes() const { return total_; }
 
   absl::Status write() {
-    const auto shards = split_into_files(sources_, contents_.shard_bytes);
+    const auto shards = split_into_files(std::move(sources_), contents_.shard_bytes);
     WEFT_RETURN_IF_ERROR(write_texts());
     Json weight_map = Json::object();
     for (size_t i = 0; i < shards.size(); ++i) {

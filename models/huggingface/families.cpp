@@ -219,9 +219,10 @@ void openelm_members(MemberReader& v, ModelRecipe& m) {
   multipliers(v, "ffn_multipliers", m.layerwise.ffn);
   v.ignored({"num_query_heads", "num_kv_heads"});
   // What is wrong elsewhere, or out of range, is said by itself: heads cannot follow from it.
+  if (!v.problems().empty()) return;
   const bool sizes = m.num_layers >= 1 && m.num_layers <= kMaxLayers && *m.head_dim >= 1 &&
                      *m.layerwise.gqa_group >= 1;
-  if (!v.problems().empty() || !sizes) return;
+  if (!sizes) return;
   const std::vector<double>& qkv = m.layerwise.qkv;
   if (qkv.size() > 2 && static_cast<int64_t>(qkv.size()) != m.num_layers) {
     return v.problem("qkv_multipliers", "must have 1, 2 or num_transformer_layers values");

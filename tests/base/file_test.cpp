@@ -12,8 +12,10 @@
 namespace weft {
 namespace {
 
+using testing::AllOf;
+using testing::EndsWith;
 using testing::HasSubstr;
-using testing::MatchesRegex;
+using testing::StartsWith;
 
 class FileTest : public testing::Test {
  protected:
@@ -129,8 +131,8 @@ TEST_F(FileTest, RoomIsCheckedAgainstFreeBytes) {
   const absl::Status status = check_room(path("new"), std::numeric_limits<int64_t>::max());
   EXPECT_EQ(exit_status(status), 2);
   EXPECT_THAT(std::string(status.message()),
-              MatchesRegex(path("new").string() +
-                           ": takes 9223372036854775807 bytes, [0-9]+ are free there"));
+              AllOf(StartsWith(path("new").string() + ": takes 9223372036854775807 bytes, "),
+                    EndsWith(" are free there")));
 }
 
 TEST_F(FileTest, SyncFolderNamesAFolderThatIsNotThere) {

@@ -129,6 +129,9 @@ TEST_F(Inspect, IdsAreRefusedWithTheListAndTheElement) {
   }
   expect_refused({"logits", "nowhere", "--ids", "absent.json", "--out", "new"},
                  "absent.json: No such file or directory");
+  const Outcome empty = weft({"logits", "nowhere", "--ids", "", "--out", "new"});
+  EXPECT_EQ(empty.exit_status, 2);
+  EXPECT_THAT(empty.output, HasSubstr("--ids: is empty"));
 }
 
 TEST_F(Inspect, MoreTokensThanLearnedPositionsAreRefused) {

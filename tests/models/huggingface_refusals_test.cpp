@@ -10,6 +10,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::MatchesRegex;
 
 TEST(HfConfigRefusals, UnknownMembersAreRefusedUnlessTheySayNothing) {
   EXPECT_EQ(refusal("llama", {{"clip_qkv", 8.0}}),
@@ -127,6 +128,8 @@ TEST(HfConfigRefusals, OpenElmHeadsMustBeThoseOfTheMultipliers) {
             "num_query_heads: is [2,4,6], but the multipliers give [2,4,4]\n"
             "num_kv_heads: is [1,2], but the multipliers give [1,2,2]");
   // Another problem stands alone.
+  EXPECT_THAT(refusal("openelm", {{"head_dim", "x"}, {"num_query_heads", {9}}}),
+              MatchesRegex("head_dim: is \"x\", must be [^\n]*"));
   EXPECT_EQ(refusal("openelm", {{"num_query_heads", {9}}, {"ffn_multipliers", "wide"}}),
             "ffn_multipliers: must be a number or a list");
   EXPECT_EQ(refusal("openelm", {{"qkv_multipliers", {0.5, 0.6, 0.7, 0.8}}}),

@@ -176,5 +176,17 @@ TEST_F(EndIds, OfAnotherTypeAreRefused) {
   EXPECT_THAT(refusal("{"), StartsWith(file().string() + ": is not JSON (byte "));
 }
 
+TEST_F(EndIds, OfAnImportAreNamedWithTheFileThatHoldsThemThere) {
+  write_text(file(), R"({"eos_token_id": "x"})");
+  Log log(Log::Echo::kNo);
+  const fs::path imported = temporary_.path() / "imported";
+  ASSERT_EQ(import_checkpoint(folder(), imported, log), absl::OkStatus());
+  const absl::StatusOr<LoadedModel> model = load(imported);
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ(model->end_ids.status().message(),
+            (imported / "huggingface.generation_config.json").string() +
+                ": eos_token_id: is \"x\", must be a token id or a list of them");
+}
+
 }  // namespace
 }  // namespace weft
