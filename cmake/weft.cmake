@@ -30,10 +30,13 @@ function(weft_library name)
   endif()
 endfunction()
 
-# weft_test(FOLDER SOURCES NAME_test.cpp ... LINKS ... [TIMEOUT s]): one program, and one ctest, with all
-# unit tests of a folder.
+# What `ctest -L unit` runs: scripts/test builds no more than this with sanitizers.
+add_custom_target(unit_tests)
+
+# weft_test(FOLDER [PROGRAM] SOURCES NAME_test.cpp ... LINKS ... [TIMEOUT s]): one program, and one ctest,
+# with all unit tests of a folder, or (PROGRAM) with tests that start weft as a user does.
 function(weft_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LINKS" ${ARGN})
+  cmake_parse_arguments(ARG "PROGRAM" "TIMEOUT" "SOURCES;LINKS" ${ARGN})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
@@ -43,7 +46,14 @@ function(weft_test name)
   target_compile_definitions(${target} PRIVATE
     WEFT_SOURCE_DIR="${PROJECT_SOURCE_DIR}" WEFT_BINARY_DIR="${PROJECT_BINARY_DIR}")
   add_test(NAME ${name} COMMAND ${target} --gtest_brief=1)
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS unit
+  if(ARG_PROGRAM)
+    set(label program)
+    add_dependencies(${target} weft)
+  else()
+    set(label unit)
+    add_dependencies(unit_tests ${target})
+  endif()
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS ${label}
     # Programs run side by side: threads that wait must not spin.
     ENVIRONMENT "OMP_NUM_THREADS=2;OMP_WAIT_POLICY=passive")
 endfunction()
