@@ -44,10 +44,8 @@ absl::Status check_state_memory(const LoadedModel& model, const StateSize& size)
                                      static_cast<int>(c10::elementSize(types.compute)));
   const double state =
       static_cast<double>(size.rows) * (row.keys_and_values + row.scan) + row.shared;
-  double weights = 0;
-  for (const Parameter& p : model.store->parameters()) {
-    weights += static_cast<double>(p.compute.nbytes());
-  }
+  const auto weights =
+      static_cast<double>(store_bytes(model.store->table(), types, Gradients::kNone));
   const at::DeviceType device = types.device.type();
   if (state + weights <= static_cast<double>(available_memory(device))) return absl::OkStatus();
   return bad_input("--window, --max-tokens, --batch: ", size.rows,

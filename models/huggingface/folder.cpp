@@ -188,9 +188,13 @@ absl::Status HfFolder::place_tensors() {
 
 bool HfFolder::is_embedding(const Stored& head) const {
   const Stored& embedding = stored_[places_.at("embedding.weight")[0].tensor];
-  return head.entry->dtype == embedding.entry->dtype &&
-         head.entry->shape == embedding.entry->shape &&
-         std::ranges::equal(head.file->bytes(*head.entry), embedding.file->bytes(*embedding.entry));
+  if (head.entry->dtype != embedding.entry->dtype || head.entry->shape != embedding.entry->shape) {
+    return false;
+  }
+  const bool same =
+      std::ranges::equal(head.file->bytes(*head.entry), embedding.file->bytes(*embedding.entry));
+  for (const Stored& read : {head, embedding}) read.file->release(*read.entry);
+  return same;
 }
 
 at::ScalarType HfFolder::dtype(const ParameterSpec& row) const {
