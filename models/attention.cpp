@@ -144,7 +144,7 @@ Tensor Attention::forward(const Tensor& x, const ForwardPass& pass) const {
 
 Tensor Attention::extend(const Tensor& x, NewTokens& tokens, AttentionState& state) const {
   Heads heads = project(x);
-  if (tokens.count == 1 && x.is_cpu() && config_.rope.type != RopeType::kDynamic) {
+  if (tokens.count == 1 && x.is_cpu() && can_decode()) {
     const Tensor y = attention_step(step_of(heads, tokens, state));
     return o_(y.view({x.size(0), 1, config_.num_heads * config_.head_dim}));
   }
@@ -184,11 +184,29 @@ AttentionStep Attention::step_of(const Heads& heads, NewTokens& tokens,
                      .lengths = tokens.lengths};
   if (config_.rope.type != RopeType::kNone) {
     const Rotation& rotation =
-        tokens.rotations.get(config_.rope, config_.head_dim, heads.q.scalar_type());
+        tokens.rotations.get(config_.rope, config_.head_dim, q_.weight.scalar_type());
     step.cos = rotation.cos;
     step.sin = rotation.sin;
   }
   return step;
+}
+
+void Attention::decode(const RmsNormWeights& norm, NewTokens& tokens, AttentionState& state,
+                       Tensor& x) const {
+  WEFT_CHECK(can_decode(), "no kernel decodes with rope dynamic");
+  const AttentionLayerWeights weights{.norm = norm,
+                                      .q = q_.weight,
+                                      .k = k_.weight,
+                                      .v = v_.weight,
+                                      .o = o_.weight,
+                                      .q_bias = q_.bias,
+                                      .k_bias = k_.bias,
+                                      .v_bias = v_.bias,
+                                      .o_bias = o_.bias,
+                                      .q_norm = q_norm_,
+                                      .k_norm = k_norm_,
+                                      .norm_eps = norm_eps_};
+  attention_layer_step(weights, step_of({}, tokens, state), x);
 }
 
 Tensor Attention::one_token(const Heads& heads, const NewTokens& tokens,

@@ -26,6 +26,12 @@ class Attention final {
   // The same for the next T tokens of rows that go on from `state`, which gets their keys and
   // values. No gradients. REQUIRES: T = 1, or rows of equal lengths; room in `state`.
   Tensor extend(const Tensor& x, NewTokens& tokens, AttentionState& state) const;
+  // Whether there are kernels for a single token on the CPU: not for rope `dynamic`.
+  bool can_decode() const { return config_.rope.type != RopeType::kDynamic; }
+  // x [Bz, 1, d] += the same of norm(x) in one call, for one token of each row on the CPU and
+  // without gradients. x: dense, in the compute type or the wider one. REQUIRES: can_decode().
+  void decode(const RmsNormWeights& norm, NewTokens& tokens, AttentionState& state,
+              Tensor& x) const;
 
  private:
   struct Heads {

@@ -2,6 +2,8 @@
 
 #include <ATen/TensorOperators.h>
 
+#include "models/kernels/dispatch.h"
+
 namespace weft {
 namespace {
 
@@ -76,29 +78,52 @@ Block::Block(const ModelConfig& model, int64_t index, const ParameterStore& stor
 
 Tensor Block::forward(const Tensor& x, const ForwardPass& pass) const {
   const Tensor normed = mixer_norm_(x, compute_type_);
-  const Tensor mixed =
+  Tensor sum =
       x + std::visit([&](const auto& mixer) { return mixer.forward(normed, pass); }, mixer_);
-  return add_feed_forward(mixed, pass.stats);
+  add_feed_forward(pass.stats, sum);
+  return sum;
 }
 
-Tensor Block::extend(const Tensor& x, NewTokens& tokens, LayerState& state) const {
-  const Tensor normed = mixer_norm_(x, compute_type_);
-  Tensor y;
-  if (const auto* attention = std::get_if<Attention>(&mixer_)) {
-    y = attention->extend(normed, tokens, std::get<AttentionState>(state));
-  } else if (const auto* mamba = std::get_if<Mamba>(&mixer_)) {
-    y = mamba->extend(normed, tokens, std::get<ScanState>(state));
+bool Block::can_decode(const Norm& norm, const Tensor& x) const {
+  return is_few_rows(x) && x.is_contiguous() && norm.is_rms() &&
+         norm.rms_weights().weight.scalar_type() == wide_type(compute_type_);
+}
+
+void Block::extend(NewTokens& tokens, LayerState& state, Tensor& x) const {
+  const bool fused = tokens.count == 1 && can_decode(mixer_norm_, x);
+  const auto* mamba = std::get_if<Mamba>(&mixer_);
+  const auto* attention = std::get_if<Attention>(&mixer_);
+  if (fused && mamba != nullptr) {
+    mamba->decode(mixer_norm_.rms_weights(), tokens, std::get<ScanState>(state), x);
+  } else if (fused && attention != nullptr && attention->can_decode()) {
+    attention->decode(mixer_norm_.rms_weights(), tokens, std::get<AttentionState>(state), x);
   } else {
-    y = std::get<Mamba2>(mixer_).extend(normed, tokens, std::get<ScanState>(state));
+    x = x + mix(mixer_norm_(x, compute_type_), tokens, state);
   }
-  return add_feed_forward(x + y, nullptr);
+  add_feed_forward(nullptr, x);
 }
 
-Tensor Block::add_feed_forward(const Tensor& x, RouterStats* stats) const {
-  if (std::holds_alternative<std::monostate>(feed_forward_)) return x;
-  const Tensor normed = feed_forward_norm_(x, compute_type_);
-  if (const auto* mlp = std::get_if<Mlp>(&feed_forward_)) return x + mlp->forward(normed);
-  return x + std::get<Moe>(feed_forward_).forward(normed, stats);
+Tensor Block::mix(const Tensor& normed, NewTokens& tokens, LayerState& state) const {
+  if (const auto* attention = std::get_if<Attention>(&mixer_)) {
+    return attention->extend(normed, tokens, std::get<AttentionState>(state));
+  }
+  if (const auto* mamba = std::get_if<Mamba>(&mixer_)) {
+    return mamba->extend(normed, tokens, std::get<ScanState>(state));
+  }
+  return std::get<Mamba2>(mixer_).extend(normed, tokens, std::get<ScanState>(state));
+}
+
+void Block::add_feed_forward(RouterStats* stats, Tensor& x) const {
+  if (std::holds_alternative<std::monostate>(feed_forward_)) return;
+  const bool fused = stats == nullptr && can_decode(feed_forward_norm_, x);
+  if (const auto* mlp = std::get_if<Mlp>(&feed_forward_)) {
+    if (fused && mlp->can_decode()) return mlp->decode(feed_forward_norm_.rms_weights(), x);
+    x = x + mlp->forward(feed_forward_norm_(x, compute_type_));
+    return;
+  }
+  const Moe& moe = std::get<Moe>(feed_forward_);
+  if (fused) return moe.decode(feed_forward_norm_.rms_weights(), x);
+  x = x + moe.forward(feed_forward_norm_(x, compute_type_), stats);
 }
 
 }  // namespace weft

@@ -22,8 +22,9 @@ class Block final {
 
   // x [Bz, T, d] -> [Bz, T, d], in x's type; what norms hand on is in the compute type.
   Tensor forward(const Tensor& x, const ForwardPass& pass) const;
-  // The same for the next T tokens of rows that go on from `state`, the layer's. No gradients.
-  Tensor extend(const Tensor& x, NewTokens& tokens, LayerState& state) const;
+  // The same for the next T tokens of rows that go on from `state`, the layer's. x becomes the
+  // result, in its memory or new: REQUIRES that no other tensor shares it. No gradients.
+  void extend(NewTokens& tokens, LayerState& state, Tensor& x) const;
 
  private:
   using Mixer = std::variant<Attention, Mamba, Mamba2>;
@@ -32,7 +33,13 @@ class Block final {
                           const ParameterStore& store, const std::string& prefix);
   static FeedForward make_feed_forward(const LayerConfig& layer, const ParameterStore& store,
                                        const std::string& prefix);
-  Tensor add_feed_forward(const Tensor& x, RouterStats* stats) const;
+  // Whether the kernels that go from the norm to the residual stream x in one call can be used.
+  // They are for a few rows on the CPU and RMS norms; everything else goes by operators, more
+  // slowly.
+  bool can_decode(const Norm& norm, const Tensor& x) const;
+  Tensor mix(const Tensor& normed, NewTokens& tokens, LayerState& state) const;
+  // x += feed_forward(norm(x)), in x's memory or new: REQUIRES that no other tensor shares it.
+  void add_feed_forward(RouterStats* stats, Tensor& x) const;
 
   at::ScalarType compute_type_;
   Norm mixer_norm_, feed_forward_norm_;  // the second unset without a feed-forward part

@@ -137,7 +137,7 @@ Tensor CausalLM::extend(const Tensor& tokens, DecodingState& state) const {
       .starts = at::zeros({rows, count}, at::TensorOptions(at::kBool).device(types_.device)),
       .rotations = Rotations(positions, lengths, &state.frequencies)};
   Tensor x = embed(tokens, positions);
-  for (size_t i = 0; i < blocks_.size(); ++i) x = blocks_[i].extend(x, pass, state.layers[i]);
+  for (size_t i = 0; i < blocks_.size(); ++i) blocks_[i].extend(pass, state.layers[i], x);
   const Tensor hidden = final_norm_(x, types_.compute);
   state.lengths = std::move(after);
   return hidden;

@@ -79,26 +79,6 @@ SelectiveScanInputs Mamba::scan_inputs(const Tensor& x, const Tensor& z,
           .a = {}};
 }
 
-MambaStepInputs Mamba::step_inputs(const Tensor& x, const Tensor& z, const Tensor& starts,
-                                   const Tensor& a) const {
-  return {.x = x,
-          .z = z,
-          .conv_weight = conv_weight_,
-          .conv_bias = conv_bias_,
-          .x_dt = x_dt_.weight,
-          .x_b = x_b_.weight,
-          .x_c = x_c_.weight,
-          .dt_norm = dt_norm_,
-          .b_norm = b_norm_,
-          .c_norm = c_norm_,
-          .norm_eps = norm_eps_,
-          .dt = dt_.weight,
-          .dt_bias = dt_bias_,
-          .a = a,
-          .d = d_,
-          .starts = starts};
-}
-
 Tensor Mamba::forward(const Tensor& u, const ForwardPass& pass) const {
   const Tensor& starts = pass.documents.starts;
   const std::vector<Tensor> xz = joint_linear(u, {&in_x_, &in_z_});  // [Bz, T, di] each
@@ -108,18 +88,42 @@ Tensor Mamba::forward(const Tensor& u, const ForwardPass& pass) const {
 
 Tensor Mamba::extend(const Tensor& u, const NewTokens& tokens, ScanState& state) const {
   const std::vector<Tensor> xz = joint_linear(u, {&in_x_, &in_z_});
-  const bool one_token = u.size(1) == 1 && u.is_cpu();
-  if (one_token && !state.a.defined()) state.a = -a_log_.exp();
-  if (one_token && is_few_rows(u)) {
-    return out_(
-        mamba_step(step_inputs(xz[0], xz[1], tokens.starts, state.a), state.window, state.h));
-  }
   const Tensor x =
       causal_conv_silu_with_state(xz[0], conv_weight_, conv_bias_, tokens.starts, state.window);
   SelectiveScanInputs inputs = scan_inputs(x, xz[1], tokens.starts);
   inputs.initial_state = state.h;
-  if (one_token) inputs.a = state.a;
+  if (u.size(1) == 1 && u.is_cpu()) inputs.a = a_of(state);
   return out_(selective_scan_with_state(inputs, /*final_state=*/state.h).y);
+}
+
+const Tensor& Mamba::a_of(ScanState& state) const {
+  if (!state.a.defined()) state.a = -a_log_.exp();
+  return state.a;
+}
+
+void Mamba::decode(const RmsNormWeights& norm, const NewTokens& tokens, ScanState& state,
+                   Tensor& x) const {
+  const MambaStepWeights weights{.norm = norm,
+                                 .in_x = in_x_.weight,
+                                 .in_z = in_z_.weight,
+                                 .in_x_bias = in_x_.bias,
+                                 .in_z_bias = in_z_.bias,
+                                 .conv_weight = conv_weight_,
+                                 .conv_bias = conv_bias_,
+                                 .x_dt = x_dt_.weight,
+                                 .x_b = x_b_.weight,
+                                 .x_c = x_c_.weight,
+                                 .dt_norm = dt_norm_,
+                                 .b_norm = b_norm_,
+                                 .c_norm = c_norm_,
+                                 .norm_eps = norm_eps_,
+                                 .dt = dt_.weight,
+                                 .dt_bias = dt_bias_,
+                                 .a = a_of(state),
+                                 .d = d_,
+                                 .out = out_.weight,
+                                 .out_bias = out_.bias};
+  mamba_step(weights, tokens.starts, {state.window, state.h}, x);
 }
 
 }  // namespace weft

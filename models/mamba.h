@@ -26,11 +26,14 @@ class Mamba final {
   Tensor forward(const Tensor& u, const ForwardPass& pass) const;
   // The next T tokens of rows that go on from `state`, which is brought up to date. No gradients.
   Tensor extend(const Tensor& u, const NewTokens& tokens, ScanState& state) const;
+  // x [Bz, 1, d] += the same of norm(x) in one call, for one token of each row on the CPU and
+  // without gradients. x: dense, in the compute type or the wider one.
+  void decode(const RmsNormWeights& norm, const NewTokens& tokens, ScanState& state,
+              Tensor& x) const;
 
  private:
+  const Tensor& a_of(ScanState& state) const;  // made when a single token first asks
   SelectiveScanInputs scan_inputs(const Tensor& x, const Tensor& z, const Tensor& starts) const;
-  MambaStepInputs step_inputs(const Tensor& x, const Tensor& z, const Tensor& starts,
-                              const Tensor& a) const;
 
   MambaConfig config_;
   double norm_eps_;

@@ -4,17 +4,13 @@
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/silu.h>
 
-#include "models/kernels/silu_mul.h"
+#include "base/check.h"
+#include "models/kernels/swiglu_step.h"
 
 namespace weft {
 
 Tensor activate(const Tensor& x, Activation activation) {
   return activation == Activation::kSilu ? at::silu(x) : at::gelu(x, "tanh");
-}
-
-Tensor gated(const Tensor& gate, const Tensor& up, Activation activation) {
-  if (activation == Activation::kSilu && is_few_rows(gate)) return silu_mul(gate, up);
-  return activate(gate, activation) * up;
 }
 
 void Mlp::declare(const ModelConfig& model, const MlpConfig& config, const std::string& prefix,
@@ -35,7 +31,21 @@ Mlp::Mlp(const MlpConfig& config, const ParameterStore& store, const std::string
 Tensor Mlp::forward(const Tensor& x) const {
   if (!config_.gated) return down_(activate(up_(x), config_.activation));
   const std::vector<Tensor> gate_up = joint_linear(x, {&gate_, &up_});
-  return down_(gated(gate_up[0], gate_up[1], config_.activation));
+  return down_(activate(gate_up[0], config_.activation) * gate_up[1]);
+}
+
+void Mlp::decode(const RmsNormWeights& norm, Tensor& x) const {
+  WEFT_CHECK(can_decode(), "no kernel decodes with this activation");
+  swiglu_step({.norm = norm,
+               .gate = gate_.weight,
+               .up = up_.weight,
+               .down = down_.weight,
+               .gate_bias = gate_.bias,
+               .up_bias = up_.bias,
+               .down_bias = down_.bias,
+               .router = {},
+               .choice = {}},
+              x);
 }
 
 }  // namespace weft

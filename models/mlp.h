@@ -4,15 +4,13 @@
 
 #include "base/tensor.h"
 #include "models/config.h"
+#include "models/kernels/rms_norm_weights.h"
 #include "models/linear.h"
 
 namespace weft {
 
 // x -> act(x), elementwise.
 Tensor activate(const Tensor& x, Activation activation);
-
-// act(gate) * up, of one shape.
-Tensor gated(const Tensor& gate, const Tensor& up, Activation activation);
 
 class Mlp final {
  public:
@@ -23,6 +21,12 @@ class Mlp final {
 
   // x [..., d] -> [..., d].
   Tensor forward(const Tensor& x) const;
+
+  // Whether there is a kernel for a few rows on the CPU: SwiGLU alone has one.
+  bool can_decode() const { return config_.gated && config_.activation == Activation::kSilu; }
+  // x [.., d] += forward(norm(x)) in one call, for a few rows on the CPU and without gradients. x:
+  // dense, in the compute type or the wider one. REQUIRES: can_decode().
+  void decode(const RmsNormWeights& norm, Tensor& x) const;
 
  private:
   MlpConfig config_;

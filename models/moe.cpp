@@ -1,17 +1,10 @@
 #include "models/moe.h"
 
-#include <algorithm>
-#include <cmath>
-#include <numeric>
-
-#include <ATen/Dispatch.h>
-#include <ATen/OpMathType.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/argsort.h>
 #include <ATen/ops/bincount.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/logsumexp.h>
@@ -24,9 +17,8 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/check.h"
-#include "models/kernels/row_linear.h"
+#include "models/kernels/swiglu_step.h"
 #include "models/linear.h"
-#include "models/mlp.h"
 
 namespace weft {
 
@@ -132,53 +124,6 @@ Moe::Moe(const MoeConfig& config, const ParameterStore& store, const std::string
       up_(store.compute(prefix + ".experts.up.weight")),
       down_(store.compute(prefix + ".experts.down.weight")) {}
 
-namespace {
-
-struct Choice {
-  int64_t expert;
-  double weight;
-};
-
-// What `route` chooses for one token with logits [E], in ascending order of expert.
-template <class T>
-std::vector<Choice> choose(const T* logits, const MoeConfig& config) {
-  const int64_t count = config.num_experts;
-  std::vector<T> p(logits, logits + count);
-  const T largest = *std::max_element(p.begin(), p.end());
-  T sum = 0;
-  for (T& x : p) sum += x = std::exp(x - largest);
-  for (T& x : p) x /= sum;
-  std::vector<int64_t> order(static_cast<size_t>(count));
-  std::iota(order.begin(), order.end(), int64_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return p[a] > p[b]; });
-  order.resize(static_cast<size_t>(config.top_k));
-  std::sort(order.begin(), order.end());
-  T kept = 0;
-  for (const int64_t expert : order) kept += p[expert];
-  std::vector<Choice> choices;
-  for (const int64_t expert : order) {
-    choices.push_back({expert, config.renormalize ? p[expert] / kept : p[expert]});
-  }
-  return choices;
-}
-
-// sum [d] = the weighted sum of the chosen experts' outputs [1, d], added up in fp32 (fp64).
-void add_experts(const std::vector<Tensor>& outputs, const std::vector<Choice>& choices,
-                 const Tensor& sum) {
-  AT_DISPATCH_FLOATING_TYPES_AND(at::kBFloat16, sum.scalar_type(), "add_experts", [&] {
-    using C = at::opmath_type<scalar_t>;
-    std::vector<C> total(static_cast<size_t>(sum.numel()));
-    for (size_t i = 0; i < outputs.size(); ++i) {
-      const scalar_t* y = outputs[i].const_data_ptr<scalar_t>();
-      const C weight = static_cast<C>(choices[i].weight);
-      for (size_t j = 0; j < total.size(); ++j) total[j] += weight * static_cast<C>(y[j]);
-    }
-    std::copy(total.begin(), total.end(), sum.data_ptr<scalar_t>());
-  });
-}
-
-}  // namespace
-
 Routing route(const Tensor& logits, int64_t top_k, bool renormalize) {
   Routing routing;
   routing.probabilities = logits.softmax(-1);
@@ -247,43 +192,30 @@ Tensor Moe::grouped_experts(const Tensor& tokens, const Routing& routing,
   return weighted.sum(1).to(tokens.scalar_type());
 }
 
-// The same for a few tokens without gradients, from the router's logits [n, E]: only the experts
-// that are used are touched, and no row is padded.
-Tensor Moe::few_tokens(const Tensor& tokens, const Tensor& logits) const {
-  Tensor sums = at::empty(tokens.sizes(), tokens.options());
-  for (int64_t t = 0; t < tokens.size(0); ++t) {
-    const std::vector<Choice> choices =
-        logits.scalar_type() == at::kDouble
-            ? choose(logits.const_data_ptr<double>() + t * config_.num_experts, config_)
-            : choose(logits.const_data_ptr<float>() + t * config_.num_experts, config_);
-    std::vector<RowLinearLayer> layers;  // gate and up of each
-    for (const Choice& choice : choices) {
-      layers.push_back({gate_[choice.expert], {}});
-      layers.push_back({up_[choice.expert], {}});
-    }
-    const std::vector<Tensor> gate_up = row_linear(tokens.narrow(0, t, 1), layers);
-    std::vector<Tensor> outputs;
-    for (size_t i = 0; i < choices.size(); ++i) {
-      const Tensor hidden = gated(gate_up[2 * i], gate_up[2 * i + 1], Activation::kSilu);
-      outputs.push_back(row_linear(hidden, down_[choices[i].expert], {}));
-    }
-    add_experts(outputs, choices, sums[t]);
-  }
-  return sums;
-}
-
 Tensor Moe::forward(const Tensor& x, RouterStats* stats) const {
   const Tensor tokens = x.reshape({-1, x.size(2)});                         // [n, d]
   const Tensor logits = Linear(router_)(tokens.to(router_.scalar_type()));  // [n, E]
-  if (stats == nullptr && is_few_rows(tokens)) {
-    return few_tokens(tokens, logits).reshape(x.sizes());
-  }
   const Routing routing = route(logits, config_.top_k, config_.renormalize);
   const Dispatch plan = dispatch(routing.experts.detach(), config_.num_experts);
   if (stats != nullptr && tokens.size(0) > 0) {
     report(logits, routing, plan.counts, x.size(0), *stats);
   }
   return grouped_experts(tokens, routing, plan).reshape(x.sizes());
+}
+
+void Moe::decode(const RmsNormWeights& norm, Tensor& x) const {
+  swiglu_step({.norm = norm,
+               .gate = gate_,
+               .up = up_,
+               .down = down_,
+               .gate_bias = {},
+               .up_bias = {},
+               .down_bias = {},
+               .router = router_,
+               .choice = {.experts = config_.num_experts,
+                          .top_k = config_.top_k,
+                          .renormalize = config_.renormalize}},
+              x);
 }
 
 }  // namespace weft

@@ -7,6 +7,7 @@
 
 #include "base/tensor.h"
 #include "models/config.h"
+#include "models/kernels/rms_norm_weights.h"
 #include "parallel/parameter_store.h"
 
 namespace weft {
@@ -44,11 +45,15 @@ class Moe final {
   // x [Bz, T, d] -> [Bz, T, d]. `stats` may be null; otherwise an entry is added for this layer.
   Tensor forward(const Tensor& x, RouterStats* stats) const;
 
+  // x [.., d] += forward(norm(x), nullptr) in one call, for a few tokens on the CPU and without
+  // gradients: only the experts that are used are touched, and no row is padded. x: dense, in the
+  // compute type or the wider one.
+  void decode(const RmsNormWeights& norm, Tensor& x) const;
+
  private:
   void report(const Tensor& logits, const Routing& routing, const Tensor& counts, int64_t rows,
               RouterStats& stats) const;
   Tensor grouped_experts(const Tensor& tokens, const Routing& routing, const Dispatch& plan) const;
-  Tensor few_tokens(const Tensor& tokens, const Tensor& logits) const;
 
   MoeConfig config_;
   Tensor router_;            // [E, d]

@@ -5,6 +5,7 @@
 #include "base/tensor.h"
 #include "models/config.h"
 #include "models/kernels/rms_norm.h"
+#include "models/kernels/rms_norm_weights.h"
 #include "parallel/parameter_store.h"
 
 namespace weft {
@@ -23,6 +24,10 @@ class Norm final {
   // x [.., n] -> [.., n] in `type`. Statistics are in at least fp32; LayerNorm also multiplies by
   // its weight there (spec/models.md 2, 3).
   Tensor operator()(const Tensor& x, at::ScalarType type) const;
+
+  bool is_rms() const { return config_.type == NormType::kRms; }
+  // REQUIRES: is_rms().
+  RmsNormWeights rms_weights() const { return {weight_, config_.eps}; }
 
  private:
   NormConfig config_;

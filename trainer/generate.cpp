@@ -4,8 +4,8 @@
 #include <optional>
 #include <string>
 
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/tensor.h>
+#include <c10/core/InferenceMode.h>
 
 #include "base/check.h"
 #include "base/random.h"
@@ -206,7 +206,7 @@ absl::StatusOr<std::vector<std::vector<int64_t>>> generate(
     const GenerationOptions& options) {
   WEFT_CHECK(options.batch >= 1 && options.window.value_or(1) >= 1, "a batch of ", options.batch,
              ", a window of ", options.window.value_or(1));
-  const at::NoGradGuard no_grad;
+  const c10::InferenceMode inference;  // autograd's bookkeeping takes as long as a small operator
   if (options.max_tokens > 0) return Generator(model, prompts, options).run();
   for (size_t i = 0; options.on_answer && i < prompts.size(); ++i) {
     WEFT_RETURN_IF_ERROR(options.on_answer(i, {}));

@@ -24,7 +24,7 @@ struct GenerationOptions {
   int64_t batch = 8;                     // prompts at once
   at::Device device = at::kCPU;
   // Called with each new token of prompt `index`; false ends that prompt's generation, an error all
-  // of it.
+  // of it. This and on_answer run in inference mode: autograd cannot use tensors made there.
   std::function<absl::StatusOr<bool>(size_t index, int64_t token)> on_token = {};
   // Called with each prompt's answer, in the order of the prompts, as soon as it and all before it
   // are there; an error ends all generation.

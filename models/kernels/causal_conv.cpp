@@ -28,9 +28,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-at::ScalarType compute_type(const Tensor& x) {
-  return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-}
+at::ScalarType compute_type(const Tensor& x) { return wide_type(x.scalar_type()); }
 
 void check_inputs(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& starts) {
   const at::ScalarType storage = x.scalar_type();

@@ -5,12 +5,13 @@
 #include <ATen/ops/zeros_like.h>
 
 #include "models/kernels/causal_conv.h"
+#include "models/kernels/dispatch.h"
 
 namespace weft {
 
 Tensor causal_conv_silu_reference(const Tensor& x, const Tensor& weight, const Tensor& bias,
                                   const Tensor& starts) {
-  const at::ScalarType compute = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const at::ScalarType compute = wide_type(x.scalar_type());
   const Tensor wide = x.to(compute), taps = weight.to(compute);
   const Tensor document = starts.to(at::kLong).cumsum(1);  // [Bz, T]
   const int64_t time = x.size(1), kernel = weight.size(1);

@@ -1,5 +1,7 @@
 #include "models/kernels/dispatch.h"
 
+#include "base/check.h"
+
 namespace weft {
 
 bool has_kernels_for(const Tensor& t) {
@@ -7,6 +9,15 @@ bool has_kernels_for(const Tensor& t) {
   if (t.is_cuda()) return true;
 #endif
   return t.is_cpu();
+}
+
+void check_dense(const char* kernel, const char* name, const Tensor& t, at::IntArrayRef sizes,
+                 at::ScalarType type) {
+  WEFT_CHECK(t.defined() && t.is_cpu() && t.sizes() == sizes && t.scalar_type() == type &&
+                 t.is_contiguous(),
+             kernel, ": ", name, " is ", t.defined() ? t.toString() : "undefined", " ",
+             t.defined() ? t.sizes() : at::IntArrayRef{}, ", expected contiguous ",
+             at::toString(type), " ", sizes, " on the CPU");
 }
 
 }  // namespace weft

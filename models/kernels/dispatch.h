@@ -9,6 +9,17 @@ namespace weft {
 // Whether this program has kernels for tensors on t's device.
 bool has_kernels_for(const Tensor& t);
 
+// The type of sums, norms and states where tensors are stored in `storage`: fp64 for fp64, else
+// fp32.
+inline at::ScalarType wide_type(at::ScalarType storage) {
+  return storage == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+// Ends the program unless t is dense, of this shape and type, and on the CPU. `kernel` and `name`
+// say what of.
+void check_dense(const char* kernel, const char* name, const Tensor& t, at::IntArrayRef sizes,
+                 at::ScalarType type);
+
 // f(S{}) for the storage type of t: fp64, fp32 or bf16.
 template <class F>
 void with_storage(const Tensor& t, F f) {

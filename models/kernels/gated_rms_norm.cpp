@@ -5,6 +5,7 @@
 #include <ATen/ops/silu.h>
 
 #include "base/check.h"
+#include "models/kernels/dispatch.h"
 
 namespace weft {
 
@@ -19,7 +20,7 @@ Tensor gated_rms_norm(const Tensor& y, const Tensor& z, const Tensor& weight, in
              " with a weight of ", weight.sizes());
   WEFT_CHECK(groups > 0 && y.size(-1) % groups == 0, "gated_rms_norm of ", y.sizes(), " in ",
              groups, " groups");
-  const at::ScalarType compute = type == at::kDouble ? at::kDouble : at::kFloat;
+  const at::ScalarType compute = wide_type(type);
   const Tensor gate = at::silu(z.to(compute)), wide = y.to(compute);
   const Tensor v = order == NormOrder::kGateFirst ? wide * gate : wide;
   const Tensor grouped = v.unflatten(-1, {groups, y.size(-1) / groups});

@@ -11,15 +11,15 @@ enum class Bf16 : uint16_t {};
 
 // Sums and states are kept in this type where tensors are stored as S.
 template <class S>
-struct ComputeType {
+struct ComputeOf {
   using Type = float;
 };
 template <>
-struct ComputeType<double> {
+struct ComputeOf<double> {
   using Type = double;
 };
 template <class S>
-using Compute = typename ComputeType<S>::Type;
+using Compute = typename ComputeOf<S>::Type;
 
 // A tensor [Bz, T, n] whose last dimension is dense: element (b, t, i) is
 // data[b * batch_stride + t * row_stride + i].

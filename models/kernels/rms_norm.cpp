@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "models/kernels/cpu/rms_norm.h"
+#include "models/kernels/dispatch.h"
 
 namespace weft {
 namespace {
@@ -34,16 +35,14 @@ Tensor run_forward(const Tensor& x, const Tensor& weight, double eps, const Tens
   with_types(x.scalar_type(), [&](auto s, auto c) {
     using S = decltype(s);
     using C = decltype(c);
-    cpu::rms_norm_forward<S, C>({rows, width, eps}, x.const_data_ptr<S>(),
-                                weight.const_data_ptr<C>(), y.data_ptr<S>(),
-                                rstd.defined() ? rstd.data_ptr<C>() : nullptr);
+    cpu::rms_norm_forward<S, C, S>({rows, width, eps}, x.const_data_ptr<S>(),
+                                   weight.const_data_ptr<C>(), y.data_ptr<S>(),
+                                   rstd.defined() ? rstd.data_ptr<C>() : nullptr);
   });
   return y;
 }
 
-at::ScalarType compute_type(const Tensor& x) {
-  return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-}
+at::ScalarType compute_type(const Tensor& x) { return wide_type(x.scalar_type()); }
 
 class RmsNormFunction final : public torch::autograd::Function<RmsNormFunction> {
  public:

@@ -52,7 +52,7 @@ void check_inputs(const SelectiveScanInputs& in) {
   const at::ScalarType storage = in.x.scalar_type();
   WEFT_CHECK(storage == at::kFloat || storage == at::kDouble || storage == at::kBFloat16,
              "selective_scan is for fp32, fp64 and bf16");
-  const at::ScalarType compute = storage == at::kDouble ? at::kDouble : at::kFloat;
+  const at::ScalarType compute = wide_type(storage);
   const at::Device device = in.x.device();
   expect("dt", in.dt, in.x.sizes(), storage, device);
   expect("z", in.z, in.x.sizes(), storage, device);

@@ -10,6 +10,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/check.h"
+#include "models/kernels/dispatch.h"
 #include "models/kernels/ssd_chunks.h"
 
 namespace weft {
@@ -39,7 +40,7 @@ void check_inputs(const SsdInputs& in, int64_t chunk_size) {
   const at::ScalarType storage = in.x.scalar_type();
   WEFT_CHECK(storage == at::kFloat || storage == at::kDouble || storage == at::kBFloat16,
              "ssd is for fp32, fp64 and bf16");
-  const at::ScalarType compute = storage == at::kDouble ? at::kDouble : at::kFloat;
+  const at::ScalarType compute = wide_type(storage);
   const at::Device device = in.x.device();
   expect("dt", in.dt, {batch, time, heads}, compute, device);
   expect("a", in.a, {heads}, compute, device);

@@ -16,7 +16,10 @@
 #include <ATen/ops/softmax.h>
 #include <gtest/gtest.h>
 
+#include "models/kernels/rms_norm.h"
+#include "models/kernels/row_linear.h"
 #include "tests/kernels/isas.h"
+#include "tests/kernels/step_types.h"
 #include "tests/support/closeness.h"
 
 namespace weft {
@@ -70,6 +73,13 @@ AttentionStep copy_of(AttentionStep step) {
   step.k_cache = step.k_cache.clone();
   step.v_cache = step.v_cache.clone();
   return step;
+}
+
+// As a layer gets it, which makes q, k and v itself.
+AttentionStep for_layer(const AttentionStep& step) {
+  AttentionStep copy = copy_of(step);
+  copy.q = copy.k = copy.v = Tensor();
+  return copy;
 }
 
 Tensor turned(const Tensor& x, const AttentionStep& step) {
@@ -163,6 +173,95 @@ INSTANTIATE_TEST_SUITE_P(
                     StepCase{2, 1, 80, 24, {24, 100, 47, 23}, true},  // a window, full and not
                     StepCase{2, 2, 48, 2000, {5000, 1023}, false}));
 
+// Weights of a layer around such a step, and the tensors that it takes its q, k and v from.
+struct LayerCase {
+  StepCase step;
+  int64_t d;
+  bool norms, biases;
+};
+
+AttentionLayerWeights random_weights(const LayerCase& c, at::ScalarType storage) {
+  const at::Generator random = at::detail::createCPUGenerator(6);
+  const auto normal = [&](std::vector<int64_t> sizes, at::ScalarType type) {
+    return at::randn(sizes, random, at::TensorOptions(at::kDouble)).to(type);
+  };
+  const at::ScalarType wide = wide_type(storage);
+  const int64_t query = c.step.heads * c.step.width, key = c.step.kv_heads * c.step.width;
+  AttentionLayerWeights w{.norm = {normal({c.d}, wide), 1e-6},
+                          .q = normal({query, c.d}, storage),
+                          .k = normal({key, c.d}, storage),
+                          .v = normal({key, c.d}, storage),
+                          .o = normal({c.d, query}, storage),
+                          .q_bias = {},
+                          .k_bias = {},
+                          .v_bias = {},
+                          .o_bias = {},
+                          .q_norm = {},
+                          .k_norm = {},
+                          .norm_eps = 1e-5};
+  if (c.norms) {
+    w.q_norm = normal({c.step.width}, wide);
+    w.k_norm = normal({c.step.width}, wide);
+  }
+  if (c.biases) {
+    w.q_bias = normal({query}, storage);
+    w.k_bias = normal({key}, storage);
+    w.v_bias = normal({key}, storage);
+    w.o_bias = normal({c.d}, storage);
+  }
+  return w;
+}
+
+// The same from the parts' own functions.
+Tensor layer_by_parts(const AttentionLayerWeights& w, AttentionStep step, const Tensor& x,
+                      const StepCase& c, cpu::Isa isa) {
+  const Tensor normed = rms_norm(x, w.norm.weight, w.norm.eps).to(w.q.scalar_type());
+  const auto heads = [&](const Tensor& weight, const Tensor& bias, int64_t count) {
+    return row_linear(normed, weight, bias, isa).reshape({x.size(0), 1, count, c.width});
+  };
+  step.q = heads(w.q, w.q_bias, c.heads);
+  step.k = heads(w.k, w.k_bias, c.kv_heads);
+  step.v = heads(w.v, w.v_bias, c.kv_heads);
+  if (w.q_norm.defined()) {
+    step.q = rms_norm(step.q, w.q_norm, w.norm_eps);
+    step.k = rms_norm(step.k, w.k_norm, w.norm_eps);
+  }
+  return x + row_linear(attention_step(step, isa).flatten(2), w.o, w.o_bias, isa);
+}
+
+class AttentionLayerCases : public testing::TestWithParam<LayerCase> {};
+
+TEST_P(AttentionLayerCases, EqualsItsPartsForAnyNumberOfThreads) {
+  const at::NoGradGuard no_grad;
+  const LayerCase& c = GetParam();
+  for (const StepTypes& types : kStepTypes) {
+    const AttentionLayerWeights w = random_weights(c, types.storage);
+    const AttentionStep step = random_step(c.step, types.storage);
+    const at::Generator random = at::detail::createCPUGenerator(7);
+    const Tensor x = at::randn({step.q.size(0), 1, c.d}, random, at::TensorOptions(at::kDouble))
+                         .to(types.residual);
+    for (const cpu::Isa isa : supported_isas()) {
+      const AttentionStep parts = copy_of(step);
+      const Tensor expected = layer_by_parts(w, parts, x, c.step, isa);
+      for_thread_counts([&](int count) {
+        const AttentionStep ours = for_layer(step);
+        Tensor sum = x.clone();
+        attention_layer_step(w, ours, sum, isa);
+        EXPECT_TRUE(sum.equal(expected)) << toString(types.residual) << count;
+        EXPECT_TRUE(ours.k_cache.nan_to_num().equal(parts.k_cache.nan_to_num()));
+        EXPECT_TRUE(ours.v_cache.nan_to_num().equal(parts.v_cache.nan_to_num()));
+      });
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Some, AttentionLayerCases,
+    testing::Values(LayerCase{{4, 1, 64, 600, {511, 512, 3}, true}, 256, false, false},
+                    LayerCase{{6, 2, 20, 33, {15, 16, 17, 31, 32}, true}, 59, true, false},
+                    LayerCase{{3, 3, 7, 100, {98}, false}, 33, false, true},
+                    LayerCase{{2, 1, 80, 24, {24, 100}, true}, 300, true, true}));
+
 TEST(AttentionStep, ReadsPartsOfWiderTensors) {
   const at::NoGradGuard no_grad;
   const StepCase c{4, 2, 20, 9, {3, 8}, true};
@@ -190,6 +289,30 @@ TEST(AttentionStep, RefusesGradients) {
   const StepCase c{1, 1, 2, 1, {0}, false};
   const AttentionStep step = random_step(c, at::kFloat);
   EXPECT_DEATH(attention_step(step), "attention_step has no gradient");
+}
+
+TEST(AttentionStepDeathTest, WrongWeightsAreAProgrammersError) {
+  const at::NoGradGuard no_grad;
+  const LayerCase c{{4, 2, 20, 9, {3}, true}, 16, true, false};
+  const AttentionStep step_with_q = random_step(c.step, at::kFloat);
+  const AttentionStep some = for_layer(step_with_q);
+  const AttentionLayerWeights w = random_weights(c, at::kFloat);
+  const auto step = [&](const AttentionLayerWeights& weights, Tensor x) {
+    attention_layer_step(weights, some, x);
+  };
+  const Tensor x = at::full({1, 1, 16}, 1.0);
+  AttentionLayerWeights wrong = w;
+  wrong.k = w.k.narrow(0, 0, 20);
+  EXPECT_DEATH(step(wrong, x), "k is .*\\[20, 16\\], expected");
+  wrong = w;
+  wrong.k_norm = Tensor();
+  EXPECT_DEATH(step(wrong, x), "k_norm is undefined");
+  wrong = w;
+  wrong.q = w.q.narrow(0, 0, 30);
+  EXPECT_DEATH(step(wrong, x), "30 queries in heads of 20");
+  EXPECT_DEATH(step(w, at::full({2, 1, 16}, 1.0)), "the cache of k is");
+  Tensor sum = x;
+  EXPECT_DEATH(attention_layer_step(w, step_with_q, sum), "a layer makes q, k and v itself");
 }
 
 }  // namespace

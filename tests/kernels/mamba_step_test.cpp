@@ -1,8 +1,7 @@
-// One token through a Mamba-1 mixer's inside, against the kernels of its parts, which have tests of
+// One token through a Mamba-1 layer's mixer, against the kernels of its parts, which have tests of
 // their own.
 #include "models/kernels/mamba_step.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/zeros.h>
@@ -13,28 +12,28 @@
 #include "models/kernels/row_linear.h"
 #include "models/kernels/selective_scan.h"
 #include "tests/kernels/isas.h"
+#include "tests/kernels/step_types.h"
 #include "tests/support/fill.h"
 
 namespace weft {
 namespace {
 
 struct StepCase {
-  int64_t batch, channels, taps, rank, states;
-  bool norms, conv_bias;
-};
-
-struct State {
-  Tensor window, h;
+  int64_t batch, hidden, channels, taps, rank, states;
+  bool norms, conv_bias, proj_bias;
 };
 
 Tensor values_of(at::IntArrayRef sizes, double seed, at::ScalarType type) {
   return fill(sizes.vec(), seed).to(type);
 }
 
-MambaStepInputs inputs_of(const StepCase& c, at::ScalarType storage) {
-  const at::ScalarType wide = storage == at::kDouble ? at::kDouble : at::kFloat;
-  MambaStepInputs in{.x = values_of({c.batch, 1, c.channels}, 1, storage),
-                     .z = values_of({c.batch, 1, c.channels}, 2, storage),
+MambaStepWeights weights_of(const StepCase& c, at::ScalarType storage) {
+  const at::ScalarType wide = wide_type(storage);
+  MambaStepWeights w{.norm = {values_of({c.hidden}, 1, wide) + 1, 1e-6},
+                     .in_x = values_of({c.channels, c.hidden}, 2, storage),
+                     .in_z = values_of({c.channels, c.hidden}, 17, storage),
+                     .in_x_bias = {},
+                     .in_z_bias = {},
                      .conv_weight = values_of({c.channels, c.taps}, 3, wide),
                      .conv_bias = {},
                      .x_dt = values_of({c.rank, c.channels}, 4, storage),
@@ -48,108 +47,136 @@ MambaStepInputs inputs_of(const StepCase& c, at::ScalarType storage) {
                      .dt_bias = values_of({c.channels}, 8, wide),
                      .a = -values_of({c.channels, c.states}, 9, wide).exp(),
                      .d = values_of({c.channels}, 10, wide),
-                     .starts = at::zeros({c.batch, 1}, at::kBool)};
-  if (c.conv_bias) in.conv_bias = values_of({c.channels}, 11, wide);
-  if (c.norms) {
-    in.dt_norm = values_of({c.rank}, 12, wide) + 1;
-    in.b_norm = values_of({c.states}, 13, wide) + 1;
-    in.c_norm = values_of({c.states}, 14, wide) + 1;
+                     .out = values_of({c.hidden, c.channels}, 18, storage),
+                     .out_bias = {}};
+  if (c.conv_bias) w.conv_bias = values_of({c.channels}, 11, wide);
+  if (c.proj_bias) {
+    w.in_x_bias = values_of({c.channels}, 19, storage);
+    w.in_z_bias = values_of({c.channels}, 20, storage);
+    w.out_bias = values_of({c.hidden}, 21, storage);
   }
-  if (c.batch > 1) in.starts[1].fill_(true);
-  return in;
+  if (c.norms) {
+    w.dt_norm = values_of({c.rank}, 12, wide) + 1;
+    w.b_norm = values_of({c.states}, 13, wide) + 1;
+    w.c_norm = values_of({c.states}, 14, wide) + 1;
+  }
+  return w;
 }
 
-State state_of(const StepCase& c, at::ScalarType storage) {
-  const at::ScalarType wide = storage == at::kDouble ? at::kDouble : at::kFloat;
+// The second row begins a document.
+Tensor starts_of(const StepCase& c) {
+  Tensor starts = at::zeros({c.batch, 1}, at::kBool);
+  if (c.batch > 1) starts[1].fill_(true);
+  return starts;
+}
+
+MambaStepState state_of(const StepCase& c, at::ScalarType storage) {
   return {values_of({c.batch, c.taps - 1, c.channels}, 15, storage),
-          values_of({c.batch, c.channels, c.states}, 16, wide)};
+          values_of({c.batch, c.channels, c.states}, 16, wide_type(storage))};
 }
 
 // The same from the parts' own functions.
-Tensor step_by_parts(const MambaStepInputs& in, State& state, cpu::Isa isa) {
+Tensor step_by_parts(const MambaStepWeights& w, const Tensor& starts, MambaStepState& state,
+                     const Tensor& residual, cpu::Isa isa) {
+  const at::ScalarType storage = w.in_x.scalar_type();
+  const Tensor u = rms_norm(residual, w.norm.weight, w.norm.eps).to(storage);
+  const std::vector<RowLinearLayer> into = {{w.in_x, w.in_x_bias}, {w.in_z, w.in_z_bias}};
+  const std::vector<Tensor> xz = row_linear(u, into, isa);
   const Tensor x =
-      causal_conv_silu_with_state(in.x, in.conv_weight, in.conv_bias, in.starts, state.window, isa);
-  const std::vector<RowLinearLayer> layers = {{in.x_dt, {}}, {in.x_b, {}}, {in.x_c, {}}};
+      causal_conv_silu_with_state(xz[0], w.conv_weight, w.conv_bias, starts, state.window, isa);
+  const std::vector<RowLinearLayer> layers = {{w.x_dt, {}}, {w.x_b, {}}, {w.x_c, {}}};
   std::vector<Tensor> dbc = row_linear(x, layers, isa);
-  if (in.dt_norm.defined()) {
-    dbc[0] = rms_norm(dbc[0], in.dt_norm, in.norm_eps);
-    dbc[1] = rms_norm(dbc[1], in.b_norm, in.norm_eps);
-    dbc[2] = rms_norm(dbc[2], in.c_norm, in.norm_eps);
+  if (w.dt_norm.defined()) {
+    dbc[0] = rms_norm(dbc[0], w.dt_norm, w.norm_eps);
+    dbc[1] = rms_norm(dbc[1], w.b_norm, w.norm_eps);
+    dbc[2] = rms_norm(dbc[2], w.c_norm, w.norm_eps);
   }
   const SelectiveScanInputs scan{.x = x,
-                                 .dt = row_linear(dbc[0], in.dt, {}, isa),
+                                 .dt = row_linear(dbc[0], w.dt, {}, isa),
                                  .b = dbc[1],
                                  .c = dbc[2],
-                                 .z = in.z,
-                                 .a_log = (-in.a).log(),
-                                 .d = in.d,
-                                 .dt_bias = in.dt_bias,
-                                 .starts = in.starts,
+                                 .z = xz[1],
+                                 .a_log = (-w.a).log(),
+                                 .d = w.d,
+                                 .dt_bias = w.dt_bias,
+                                 .starts = starts,
                                  .initial_state = state.h,
-                                 .a = in.a};
-  return selective_scan_with_state(scan, state.h, isa).y;
+                                 .a = w.a};
+  return residual +
+         row_linear(selective_scan_with_state(scan, state.h, isa).y, w.out, w.out_bias, isa);
 }
 
 class MambaStepSizes : public testing::TestWithParam<StepCase> {};
 
-// Three tokens in a row, bit for bit, in y, window and state.
+// Three tokens in a row, bit for bit, in x, window and state.
 TEST_P(MambaStepSizes, EqualsItsPartsForAnyNumberOfThreads) {
   const at::NoGradGuard no_grad;
-  const int threads = at::get_num_threads();
-  for (const at::ScalarType type : {at::kFloat, at::kDouble, at::kBFloat16}) {
-    const MambaStepInputs in = inputs_of(GetParam(), type);
+  const StepCase& c = GetParam();
+  for (const StepTypes& types : kStepTypes) {
+    const MambaStepWeights w = weights_of(c, types.storage);
+    const Tensor starts = starts_of(c);
     for (const cpu::Isa isa : supported_isas()) {
-      for (const int count : {1, 2, 5}) {
-        at::set_num_threads(count);
-        State ours = state_of(GetParam(), type), parts = state_of(GetParam(), type);
+      for_thread_counts([&](int count) {
+        MambaStepState ours = state_of(c, types.storage), parts = state_of(c, types.storage);
         for (int token = 0; token < 3; ++token) {
-          const Tensor y = mamba_step(in, ours.window, ours.h, isa);
-          EXPECT_TRUE(y.equal(step_by_parts(in, parts, isa))) << toString(type) << count << token;
-          EXPECT_TRUE(ours.window.equal(parts.window)) << toString(type) << count << token;
-          EXPECT_TRUE(ours.h.equal(parts.h)) << toString(type) << count << token;
+          Tensor x = values_of({c.batch, 1, c.hidden}, 30 + token, types.residual);
+          const Tensor expected = step_by_parts(w, starts, parts, x, isa);
+          mamba_step(w, starts, ours, x, isa);
+          EXPECT_TRUE(x.equal(expected)) << toString(types.residual) << count << token;
+          EXPECT_TRUE(ours.window.equal(parts.window)) << toString(types.storage) << count << token;
+          EXPECT_TRUE(ours.h.equal(parts.h)) << toString(types.storage) << count << token;
         }
         EXPECT_GT(ours.h.abs().sum().item<double>(), 0.0);
-      }
+      });
     }
   }
-  at::set_num_threads(threads);
 }
 
 INSTANTIATE_TEST_SUITE_P(Some, MambaStepSizes,
-                         testing::Values(StepCase{1, 1536, 4, 48, 16, false, true},
-                                         StepCase{1, 1024, 4, 32, 16, true, true},
-                                         StepCase{3, 300, 4, 19, 16, true, false},
-                                         StepCase{1, 128, 4, 512, 16, true, true},
-                                         StepCase{2, 1, 2, 1, 1, true, true},
-                                         StepCase{8, 257, 3, 5, 17, false, false},
-                                         StepCase{1, 700, 1, 130, 3, false, true}));
+                         testing::Values(StepCase{1, 256, 1536, 4, 48, 16, false, true, false},
+                                         StepCase{1, 512, 1024, 4, 32, 16, true, true, false},
+                                         StepCase{3, 150, 300, 4, 19, 16, true, false, true},
+                                         StepCase{1, 1100, 128, 4, 512, 16, true, true, false},
+                                         StepCase{2, 3, 1, 2, 1, 1, true, true, true},
+                                         StepCase{8, 129, 257, 3, 5, 17, false, false, true},
+                                         StepCase{1, 70, 700, 1, 130, 3, false, true, false}));
 
 TEST(MambaStep, NothingForAnEmptyBatch) {
   const at::NoGradGuard no_grad;
-  const StepCase none = {0, 8, 4, 2, 4, false, true};
-  State state = state_of(none, at::kFloat);
-  EXPECT_EQ(mamba_step(inputs_of(none, at::kFloat), state.window, state.h).sizes(),
-            at::IntArrayRef({0, 1, 8}));
+  const StepCase none = {0, 4, 8, 4, 2, 4, false, true, false};
+  MambaStepState state = state_of(none, at::kFloat);
+  Tensor x = at::zeros({0, 1, 4});
+  mamba_step(weights_of(none, at::kFloat), starts_of(none), state, x);
+  EXPECT_EQ(x.sizes(), at::IntArrayRef({0, 1, 4}));
 }
 
 TEST(MambaStepDeathTest, WrongUseIsAProgrammersError) {
-  const StepCase some = {1, 8, 4, 2, 4, true, true};
-  State state = state_of(some, at::kFloat);
-  const MambaStepInputs in = inputs_of(some, at::kFloat);
-  EXPECT_DEATH(mamba_step(in, state.window, state.h), "mamba_step has no gradient");
+  const StepCase some = {1, 4, 8, 4, 2, 4, true, true, false};
+  MambaStepState state = state_of(some, at::kFloat);
+  const MambaStepWeights w = weights_of(some, at::kFloat);
+  const auto step = [&](const MambaStepWeights& weights, Tensor x) {
+    mamba_step(weights, starts_of(some), state, x);
+  };
+  const Tensor x = at::zeros({1, 1, 4});
+  EXPECT_DEATH(step(w, x), "mamba_step has no gradient");
   const at::NoGradGuard no_grad;
-  MambaStepInputs wrong = in;
-  wrong.x_c = in.x_c.narrow(0, 0, 3);
-  EXPECT_DEATH(mamba_step(wrong, state.window, state.h), "x_c is .*\\[3, 8\\], expected");
-  wrong = in;
+  MambaStepWeights wrong = w;
+  wrong.x_c = w.x_c.narrow(0, 0, 3);
+  EXPECT_DEATH(step(wrong, x), "x_c is .*\\[3, 8\\], expected");
+  wrong = w;
   wrong.b_norm = Tensor();
-  EXPECT_DEATH(mamba_step(wrong, state.window, state.h), "b_norm is undefined");
-  wrong = in;
+  EXPECT_DEATH(step(wrong, x), "b_norm is undefined");
+  wrong = w;
   wrong.dt_norm = Tensor();
-  EXPECT_DEATH(mamba_step(wrong, state.window, state.h), "dt_norm is undefined");
-  wrong = in;
-  wrong.a = in.a.to(at::kDouble);
-  EXPECT_DEATH(mamba_step(wrong, state.window, state.h), "a is CPUDoubleType");
+  EXPECT_DEATH(step(wrong, x), "dt_norm is undefined");
+  wrong = w;
+  wrong.out = w.out.t();
+  EXPECT_DEATH(step(wrong, x), "out is .*\\[8, 4\\], expected");
+  wrong = w;
+  wrong.a = w.a.to(at::kDouble);
+  EXPECT_DEATH(step(wrong, x), "a is CPUDoubleType");
+  EXPECT_DEATH(step(w, x.to(at::kBFloat16)), "x is CPUBFloat16Type");
+  EXPECT_DEATH(step(w, at::zeros({1, 2, 4})), "x is .*\\[1, 2, 4\\], expected");
 }
 
 }  // namespace

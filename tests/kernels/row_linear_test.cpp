@@ -100,14 +100,16 @@ TEST_P(RowLinearSizes, GivesARowTheSameBitsAloneAndAmongOthers) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Odd, RowLinearSizes,
-                         testing::Values(LinearCase{1, 1, 1}, LinearCase{1, 59, 97},
-                                         LinearCase{1, 31, 97}, LinearCase{1, 127, 100},
-                                         LinearCase{1, 1025, 1025}, LinearCase{2, 97, 59},
-                                         LinearCase{2, 1025, 1}, LinearCase{3, 59, 1025},
-                                         LinearCase{3, 1, 59}, LinearCase{8, 1025, 97},
-                                         LinearCase{8, 97, 1025}, LinearCase{9, 59, 59},
-                                         LinearCase{9, 1025, 1025}, LinearCase{9, 97, 1}));
+INSTANTIATE_TEST_SUITE_P(
+    Odd, RowLinearSizes,
+    testing::Values(LinearCase{1, 1, 1}, LinearCase{1, 59, 97}, LinearCase{1, 31, 97},
+                    LinearCase{1, 127, 100}, LinearCase{1, 1025, 1025}, LinearCase{1, 511, 33},
+                    LinearCase{1, 512, 33}, LinearCase{3, 511, 33}, LinearCase{3, 512, 17},
+                    LinearCase{3, 1023, 17}, LinearCase{3, 1024, 17}, LinearCase{3, 256, 19},
+                    LinearCase{3, 255, 19}, LinearCase{2, 97, 59}, LinearCase{2, 1025, 1},
+                    LinearCase{3, 59, 1025}, LinearCase{3, 1, 59}, LinearCase{8, 1025, 97},
+                    LinearCase{8, 97, 1025}, LinearCase{9, 59, 59}, LinearCase{9, 1025, 1025},
+                    LinearCase{9, 97, 1}));
 
 TEST(RowLinear, ReadsTransposedRowsAndBiasesWithGaps) {
   const LinearInput in = linear_input({5, 59, 97}, at::kFloat);

@@ -32,13 +32,16 @@ struct AttentionParts {
 template <class S>
 void attention_step(const AttentionStepRaw<S>& step, Isa isa);
 
-// Bytes of the workspace of a task, aligned to 64.
-inline int64_t attention_step_workspace_bytes(int64_t width, int64_t compute_size) {
-  return (2 * width + kSlotsPerPart) * compute_size + 3 * 64;
-}
+template <class S>
+struct AttentionLayer;
+
+// From the norm before attention to the residual stream behind it.
+template <class S>
+void attention_layer_step(const AttentionLayer<S>& layer, Isa isa);
 
 // Part `part` of key/value head `head` of a row, and y of a row whose parts are done; as compiled
-// for each instruction set.
+// for each instruction set. `workspace`: aligned to 64, (2 width + kSlotsPerPart) numbers of
+// Compute<S> and three lines.
 #define WEFT_DECLARE_ATTENTION_STEP(ISA)                                                       \
   namespace ISA {                                                                              \
   template <class S>                                                                           \

@@ -1,5 +1,6 @@
 #include "models/kernels/cpu/causal_conv.h"
 
+#include "models/kernels/cpu/kernel_for.h"
 #include "models/kernels/cpu/tasks.h"
 
 namespace weft::cpu {
@@ -23,18 +24,14 @@ int64_t conv_workspace_bytes(int64_t taps, int64_t compute_size) {
 
 template <class S>
 void causal_conv(const ConvForward<S>& conv, Isa isa) {
-  const auto task = isa == Isa::kAvx512 ? avx512::conv_forward_task<S>
-                    : isa == Isa::kAvx2 ? avx2::conv_forward_task<S>
-                                        : baseline::conv_forward_task<S>;
+  const auto task = WEFT_KERNEL_FOR(isa, conv_forward_task<S>);
   run_tasks(task_count(conv.in.shape), conv_workspace_bytes(conv.in.shape.taps, sizeof(Compute<S>)),
             [&](int64_t index, void* workspace) { task(conv, index, workspace); });
 }
 
 template <class S>
 void causal_conv(const ConvBackward<S>& conv, Isa isa) {
-  const auto task = isa == Isa::kAvx512 ? avx512::conv_backward_task<S>
-                    : isa == Isa::kAvx2 ? avx2::conv_backward_task<S>
-                                        : baseline::conv_backward_task<S>;
+  const auto task = WEFT_KERNEL_FOR(isa, conv_backward_task<S>);
   run_tasks(task_count(conv.in.shape), conv_workspace_bytes(conv.in.shape.taps, sizeof(Compute<S>)),
             [&](int64_t index, void* workspace) { task(conv, index, workspace); });
 }
@@ -42,9 +39,7 @@ void causal_conv(const ConvBackward<S>& conv, Isa isa) {
 template <class S>
 void causal_conv(const ConvStep<S>& conv, Isa isa) {
   const ConvShape& shape = conv.in.shape;
-  const auto task = isa == Isa::kAvx512 ? avx512::conv_step_task<S>
-                    : isa == Isa::kAvx2 ? avx2::conv_step_task<S>
-                                        : baseline::conv_step_task<S>;
+  const auto task = WEFT_KERNEL_FOR(isa, conv_step_task<S>);
   run_tasks((shape.channels + kConvGroup - 1) / kConvGroup,
             conv_workspace_bytes(shape.taps, sizeof(Compute<S>)),
             [&](int64_t index, void* workspace) { task(conv, index, workspace); },

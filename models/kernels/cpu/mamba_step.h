@@ -2,19 +2,22 @@
 // Raw CPU kernel of models/kernels/mamba_step.h: the kernels of its parts, one after the other on
 // threads that meet in between instead of being started and joined for each.
 #include "models/kernels/cpu/causal_conv.h"
-#include "models/kernels/cpu/row_linear.h"
+#include "models/kernels/cpu/residual.h"
 #include "models/kernels/cpu/selective_scan.h"
 
 namespace weft::cpu {
 
 template <class S>
 struct MambaStep {
+  Residual<S> residual;          // [Bz, d]
+  LinearRows<S> into[2];         // of norm(x) to conv's x and the scan's z [Bz, D]
   ConvStep<S> conv;              // x [Bz, 1, D] to y [Bz, 1, D], dense
   LinearRows<S> projections[3];  // of that y to dt's [Bz, R], B and C [Bz, N]
   const Compute<S>* norms[3];    // RMS norms' weights over what they give; all are null or none
   double norm_eps;
   LinearRows<S> dt;     // of the first one, normed, to [Bz, D]
   ScanForward<S> scan;  // of conv's y and all of them, `a` given; with norms it reads theirs
+  LinearRows<S> out;    // of the scan's y to [Bz, d], which is added to x
 };
 
 template <class S>

@@ -54,8 +54,8 @@ inline C through(C x) {
   return wide(rounded<S, C>(x));
 }
 
-template <class S, class C>
-inline C forward_row(int64_t width, double eps, const S* x, const C* weight, S* y) {
+template <class S, class C, class Y>
+inline C forward_row(int64_t width, double eps, const S* x, const C* weight, Y* y) {
   C lanes[kLanes] = {};
   int64_t i = 0;
   for (; i + kLanes <= width; i += kLanes) {
@@ -64,7 +64,7 @@ inline C forward_row(int64_t width, double eps, const S* x, const C* weight, S* 
   for (int64_t j = 0; i + j < width; ++j) lanes[j] += wide(x[i + j]) * wide(x[i + j]);
   const C scale = C(1) / std::sqrt(sum_lanes(lanes) / static_cast<C>(width) + static_cast<C>(eps));
   for (int64_t k = 0; k < width; ++k) {
-    y[k] = rounded<S, C>(through<S, C>(wide(x[k]) * scale) * through<S, C>(weight[k]));
+    y[k] = rounded<Y, C>(through<S, C>(wide(x[k]) * scale) * through<S, C>(weight[k]));
   }
   return scale;
 }
@@ -89,14 +89,15 @@ inline void backward_row(int64_t width, const S* x, const C* weight, C scale, co
   }
 }
 
-#define WEFT_DEFINE_ROWS(S, C)                                                                   \
-  WEFT_FOR_EACH_ISA void forward_rows(int64_t rows, int64_t width, double eps, const S* x,       \
-                                      const C* weight, S* y, C* rstd) {                          \
-    for (int64_t r = 0; r < rows; ++r) {                                                         \
-      const C scale = forward_row(width, eps, x + r * width, weight, y + r * width);             \
-      if (rstd != nullptr) rstd[r] = scale;                                                      \
-    }                                                                                            \
-  }                                                                                              \
+#define WEFT_DEFINE_FORWARD(S, C, Y)                                                       \
+  WEFT_FOR_EACH_ISA void forward_rows(int64_t rows, int64_t width, double eps, const S* x, \
+                                      const C* weight, Y* y, C* rstd) {                    \
+    for (int64_t r = 0; r < rows; ++r) {                                                   \
+      const C scale = forward_row(width, eps, x + r * width, weight, y + r * width);       \
+      if (rstd != nullptr) rstd[r] = scale;                                                \
+    }                                                                                      \
+  }
+#define WEFT_DEFINE_BACKWARD(S, C)                                                               \
   WEFT_FOR_EACH_ISA void backward_rows(int64_t rows, int64_t width, const S* x, const C* weight, \
                                        const C* rstd, const S* dy, S* dx, C* dweight) {          \
     for (int64_t r = 0; r < rows; ++r) {                                                         \
@@ -104,9 +105,11 @@ inline void backward_row(int64_t width, const S* x, const C* weight, C scale, co
                    dweight);                                                                     \
     }                                                                                            \
   }
+#define WEFT_DEFINE_ROWS(S, C) WEFT_DEFINE_FORWARD(S, C, S) WEFT_DEFINE_BACKWARD(S, C)
 WEFT_DEFINE_ROWS(float, float)
 WEFT_DEFINE_ROWS(double, double)
 WEFT_DEFINE_ROWS(c10::BFloat16, float)
+WEFT_DEFINE_FORWARD(float, float, c10::BFloat16)
 
 // f(task, first row, number of rows) for every task.
 template <class F>
@@ -122,8 +125,8 @@ void for_each_task(int64_t rows, F f) {
 
 }  // namespace
 
-template <class S, class C>
-void rms_norm_forward(RmsNormShape s, const S* x, const C* weight, S* y, C* rstd) {
+template <class S, class C, class Y>
+void rms_norm_forward(RmsNormShape s, const S* x, const C* weight, Y* y, C* rstd) {
   for_each_task(s.rows, [&](int64_t, int64_t first, int64_t rows) {
     forward_rows(rows, s.width, s.eps, x + first * s.width, weight, y + first * s.width,
                  rstd == nullptr ? nullptr : rstd + first);
@@ -141,12 +144,15 @@ void rms_norm_backward(RmsNormShape s, const S* x, const C* weight, const C* rst
   });
 }
 
+#define WEFT_INSTANTIATE_FORWARD(S, C, Y) \
+  template void rms_norm_forward<S, C, Y>(RmsNormShape, const S*, const C*, Y*, C*);
 #define WEFT_INSTANTIATE(S, C)                                                                    \
-  template void rms_norm_forward<S, C>(RmsNormShape, const S*, const C*, S*, C*);                 \
+  WEFT_INSTANTIATE_FORWARD(S, C, S)                                                               \
   template void rms_norm_backward<S, C>(RmsNormShape, const S*, const C*, const C*, const S*, S*, \
                                         C*);
 WEFT_INSTANTIATE(float, float)
 WEFT_INSTANTIATE(double, double)
 WEFT_INSTANTIATE(c10::BFloat16, float)
+WEFT_INSTANTIATE_FORWARD(float, float, c10::BFloat16)
 
 }  // namespace weft::cpu

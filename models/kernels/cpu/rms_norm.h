@@ -15,9 +15,9 @@ struct RmsNormShape {
 inline constexpr int64_t kRmsNormRowsPerTask = 256;
 
 // x, y [rows, width] contiguous, weight [width]; rstd [rows] is kept for the backward pass,
-// or null.
-template <class S, class C>
-void rms_norm_forward(RmsNormShape shape, const S* x, const C* weight, S* y, C* rstd);
+// or null. y has x's type S, or a narrower one to which results in S are rounded.
+template <class S, class C, class Y>
+void rms_norm_forward(RmsNormShape shape, const S* x, const C* weight, Y* y, C* rstd);
 
 // dy, dx [rows, width]; weight_partials [tasks, width], one row a task, summed by the caller.
 template <class S, class C>

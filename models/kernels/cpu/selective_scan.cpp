@@ -1,5 +1,6 @@
 #include "models/kernels/cpu/selective_scan.h"
 
+#include "models/kernels/cpu/kernel_for.h"
 #include "models/kernels/cpu/tasks.h"
 
 namespace weft::cpu {
@@ -11,9 +12,7 @@ constexpr int64_t kStatesOfAThread = 6144;
 template <class S>
 void scan_step(const ScanForward<S>& scan, Isa isa) {
   const ScanShape& shape = scan.in.shape;
-  const auto task = isa == Isa::kAvx512 ? avx512::scan_step_task<S>
-                    : isa == Isa::kAvx2 ? avx2::scan_step_task<S>
-                                        : baseline::scan_step_task<S>;
+  const auto task = WEFT_KERNEL_FOR(isa, scan_step_task<S>);
   const int64_t states_of_a_task = shape.batch * kScanGroup * shape.states;
   run_tasks(
       scan_groups(shape.channels), scan_step_workspace_bytes(shape.states, sizeof(Compute<S>)),
@@ -41,9 +40,7 @@ template <class S>
 void selective_scan(const ScanForward<S>& scan, Isa isa) {
   const ScanShape& shape = scan.in.shape;
   if (shape.time == 1 && scan.final_state != nullptr) return scan_step(scan, isa);
-  const auto task = isa == Isa::kAvx512 ? avx512::scan_forward_task<S>
-                    : isa == Isa::kAvx2 ? avx2::scan_forward_task<S>
-                                        : baseline::scan_forward_task<S>;
+  const auto task = WEFT_KERNEL_FOR(isa, scan_forward_task<S>);
   run_tasks(shape.batch * scan_groups(shape.channels),
             scan_workspace_bytes(shape.states, sizeof(Compute<S>)),
             [&](int64_t index, void* workspace) { task(scan, index, workspace); });
@@ -52,9 +49,7 @@ void selective_scan(const ScanForward<S>& scan, Isa isa) {
 template <class S>
 void selective_scan(const ScanBackward<S>& scan, Isa isa) {
   const ScanShape& shape = scan.in.shape;
-  const auto task = isa == Isa::kAvx512 ? avx512::scan_backward_task<S>
-                    : isa == Isa::kAvx2 ? avx2::scan_backward_task<S>
-                                        : baseline::scan_backward_task<S>;
+  const auto task = WEFT_KERNEL_FOR(isa, scan_backward_task<S>);
   run_tasks(shape.batch * scan_groups(shape.channels),
             scan_workspace_bytes(shape.states, sizeof(Compute<S>)),
             [&](int64_t index, void* workspace) { task(scan, index, workspace); });

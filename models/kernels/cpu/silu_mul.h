@@ -1,14 +1,12 @@
 #pragma once
-// Raw CPU kernel of models/kernels/silu_mul.h.
+// silu(gate) * up, the middle of a SwiGLU part (models/kernels/swiglu_step.h).
 #include "models/kernels/cpu/isa.h"
 #include "models/kernels/raw.h"
 
 namespace weft::cpu {
 
-// y[i] = silu(gate[i]) up[i] for i < count.
-template <class S>
-void silu_mul(const S* gate, const S* up, S* y, int64_t count, Isa isa);
-
+// y[i] = silu(gate[i]) up[i] for i < count, in Compute<S> and rounded once, as compiled for each
+// instruction set. y may be gate.
 #define WEFT_DECLARE_SILU_MUL(ISA)                                      \
   namespace ISA {                                                       \
   template <class S>                                                    \
