@@ -2,8 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 
-#include "models/kernels/dispatch.h"
-
 namespace weft {
 namespace {
 
@@ -84,13 +82,8 @@ Tensor Block::forward(const Tensor& x, const ForwardPass& pass) const {
   return sum;
 }
 
-bool Block::can_decode(const Norm& norm, const Tensor& x) const {
-  return is_few_rows(x) && x.is_contiguous() && norm.is_rms() &&
-         norm.rms_weights().weight.scalar_type() == wide_type(compute_type_);
-}
-
 void Block::extend(NewTokens& tokens, LayerState& state, Tensor& x) const {
-  const bool fused = tokens.count == 1 && can_decode(mixer_norm_, x);
+  const bool fused = tokens.count == 1 && mixer_norm_.can_decode(x, compute_type_);
   const auto* mamba = std::get_if<Mamba>(&mixer_);
   const auto* attention = std::get_if<Attention>(&mixer_);
   if (fused && mamba != nullptr) {
@@ -115,7 +108,7 @@ Tensor Block::mix(const Tensor& normed, NewTokens& tokens, LayerState& state) co
 
 void Block::add_feed_forward(RouterStats* stats, Tensor& x) const {
   if (std::holds_alternative<std::monostate>(feed_forward_)) return;
-  const bool fused = stats == nullptr && can_decode(feed_forward_norm_, x);
+  const bool fused = stats == nullptr && feed_forward_norm_.can_decode(x, compute_type_);
   if (const auto* mlp = std::get_if<Mlp>(&feed_forward_)) {
     if (fused && mlp->can_decode()) return mlp->decode(feed_forward_norm_.rms_weights(), x);
     x = x + mlp->forward(feed_forward_norm_(x, compute_type_));

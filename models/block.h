@@ -33,10 +33,6 @@ class Block final {
                           const ParameterStore& store, const std::string& prefix);
   static FeedForward make_feed_forward(const LayerConfig& layer, const ParameterStore& store,
                                        const std::string& prefix);
-  // Whether the kernels that go from the norm to the residual stream x in one call can be used.
-  // They are for a few rows on the CPU and RMS norms; everything else goes by operators, more
-  // slowly.
-  bool can_decode(const Norm& norm, const Tensor& x) const;
   Tensor mix(const Tensor& normed, NewTokens& tokens, LayerState& state) const;
   // x += feed_forward(norm(x)), in x's memory or new: REQUIRES that no other tensor shares it.
   void add_feed_forward(RouterStats* stats, Tensor& x) const;

@@ -10,6 +10,8 @@
 
 #include "base/check.h"
 #include "models/head.h"
+#include "models/kernels/dispatch.h"
+#include "models/kernels/head_step.h"
 
 namespace weft {
 namespace {
@@ -112,14 +114,24 @@ DecodingState CausalLM::new_state(int64_t rows, int64_t capacity) const {
 
 Tensor CausalLM::decoding_head() const { return head_.detach().to(types_.compute); }
 
-Tensor CausalLM::next_logits(const Tensor& hidden, const Tensor& decoding_head) const {
+Tensor CausalLM::next_logits(const Tensor& tokens, DecodingState& state,
+                             const Tensor& decoding_head) const {
   const at::NoGradGuard no_grad;
-  const Tensor logits = Linear(decoding_head)(hidden);
-  return logits.scalar_type() == at::kDouble ? logits : logits.to(at::kFloat);
+  const Tensor x = advance(tokens, state);
+  const Tensor last = x.select(1, x.size(1) - 1).contiguous();  // [Bz, d]
+  if (final_norm_.can_decode(last, types_.compute)) {
+    return head_step(final_norm_.rms_weights(), decoding_head, last);
+  }
+  const Tensor logits = Linear(decoding_head)(final_norm_(last, types_.compute));
+  return logits.to(wide_type(types_.compute));
 }
 
 Tensor CausalLM::extend(const Tensor& tokens, DecodingState& state) const {
   const at::NoGradGuard no_grad;
+  return final_norm_(advance(tokens, state), types_.compute);
+}
+
+Tensor CausalLM::advance(const Tensor& tokens, DecodingState& state) const {
   const int64_t rows = tokens.size(0), count = tokens.size(1);
   WEFT_CHECK(rows == state.rows(), rows, " rows of tokens for a state of ", state.rows());
   for (const int64_t length : state.lengths) {
@@ -138,9 +150,8 @@ Tensor CausalLM::extend(const Tensor& tokens, DecodingState& state) const {
       .rotations = Rotations(positions, lengths, &state.frequencies)};
   Tensor x = embed(tokens, positions);
   for (size_t i = 0; i < blocks_.size(); ++i) blocks_[i].extend(pass, state.layers[i], x);
-  const Tensor hidden = final_norm_(x, types_.compute);
   state.lengths = std::move(after);
-  return hidden;
+  return x;
 }
 
 Tensor CausalLM::head(const Tensor& hidden) const { return head_logits(hidden, head_); }

@@ -48,8 +48,8 @@ class CausalLM final {
   Tensor extend(const Tensor& tokens, DecodingState& state) const;
   // The head [V, d] in the compute type: converted once by whoever decodes.
   Tensor decoding_head() const;
-  // hidden [Bz, d] that extend gave for one token of each row -> logits [Bz, V] in fp32 (fp64).
-  Tensor next_logits(const Tensor& hidden, const Tensor& decoding_head) const;
+  // As extend, but gives the logits [Bz, V] of what follows the last token, in fp32 (fp64).
+  Tensor next_logits(const Tensor& tokens, DecodingState& state, const Tensor& decoding_head) const;
   // targets [Bz, T] int64, negative where ignored.
   LossTerms loss(const Tensor& tokens, const Tensor& targets, const Documents& documents) const;
 
@@ -58,6 +58,8 @@ class CausalLM final {
  private:
   ModelConfig config_;
   Tensor embed(const Tensor& tokens, const Tensor& positions) const;
+  // The residual stream [Bz, T, d] behind the last layer; otherwise extend.
+  Tensor advance(const Tensor& tokens, DecodingState& state) const;
 
   StoreTypes types_;
   Tensor embedding_;           // [V, d]

@@ -2,6 +2,9 @@
 
 #include <ATen/ops/layer_norm.h>
 
+#include "models/kernels/dispatch.h"
+#include "models/linear.h"
+
 namespace weft {
 
 ParameterSpec norm_weight(std::string name, int64_t width) {
@@ -31,6 +34,11 @@ Tensor Norm::operator()(const Tensor& x, at::ScalarType type) const {
   if (config_.type == NormType::kRms) return rms_norm(x, weight_, config_.eps).to(type);
   return at::layer_norm(x.to(weight_.scalar_type()), weight_.sizes(), weight_, bias_, config_.eps)
       .to(type);
+}
+
+bool Norm::can_decode(const Tensor& x, at::ScalarType compute) const {
+  return is_few_rows(x) && x.is_contiguous() && config_.type == NormType::kRms &&
+         weight_.scalar_type() == wide_type(compute);
 }
 
 }  // namespace weft

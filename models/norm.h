@@ -25,8 +25,11 @@ class Norm final {
   // its weight there (spec/models.md 2, 3).
   Tensor operator()(const Tensor& x, at::ScalarType type) const;
 
-  bool is_rms() const { return config_.type == NormType::kRms; }
-  // REQUIRES: is_rms().
+  // Whether kernels that begin with this norm can go from the residual stream x on in one call,
+  // computing in `compute`. They are for a few rows on the CPU and RMS norms; everything else goes
+  // by operators, more slowly.
+  bool can_decode(const Tensor& x, at::ScalarType compute) const;
+  // REQUIRES: an RMS norm.
   RmsNormWeights rms_weights() const { return {weight_, config_.eps}; }
 
  private:

@@ -148,8 +148,7 @@ class Generator {
 
   // tokens [rows, T] -> logits [rows, V] of what follows them, on the CPU.
   Tensor next_logits(const Tensor& tokens, DecodingState& state) const {
-    const Tensor hidden = model_.extend(tokens, state);
-    return model_.next_logits(hidden.select(1, hidden.size(1) - 1), head_).cpu();
+    return model_.next_logits(tokens, state, head_).cpu();
   }
 
   absl::Status finish(const Sequence& sequence) {

@@ -282,6 +282,26 @@ TEST(BlockDecoding, FewRowsGoThroughTheKernels) {
   }
 }
 
+// Behind the final norm there is one kernel for a few rows, and operators for more of them and for
+// LayerNorm.
+TEST(NextLogits, AreTheHeadOfTheLastToken) {
+  const at::NoGradGuard no_grad;
+  for (const Family family : {Family::kJamba, Family::kGpt2}) {
+    const TinyModel model(tiny_recipe(family, 2), {at::kDouble, at::kDouble, at::kCPU});
+    for (const int64_t rows : {1, 3, 9}) {
+      DecodingState state = model->new_state(rows, 4), other = model->new_state(rows, 4);
+      for (const Tensor& row : {token_row({5, 7, 2}), token_row({6})}) {
+        const Tensor tokens = row.expand({rows, row.size(1)}).contiguous();
+        const Tensor logits = model->next_logits(tokens, state, model->decoding_head());
+        const Tensor expected = model->head(model->extend(tokens, other)).select(1, -1);
+        EXPECT_EQ(logits.sizes(), expected.sizes());
+        EXPECT_LT(max_difference(logits, expected), kClose) << rows << " rows";
+        EXPECT_EQ(state.lengths, other.lengths);
+      }
+    }
+  }
+}
+
 // Nothing that the state has kept of the layers outlives it.
 TEST(ClearedState, DecodesWithTheWeightsOfNow) {
   const at::NoGradGuard no_grad;
