@@ -12,7 +12,8 @@
 //
 // Kinds of field, told apart by their C++ type: bool, int64_t, double, std::string, an enum with
 // `enum_names`, OrWord<T, Word> (a value or one word such as `auto`), std::vector of any of these,
-// a described struct (a map), std::vector of a described struct (a list of maps).
+// a described struct (a map), std::vector of a described struct (a list of maps), WordOrMap<E, T>
+// (a word of an enum, or a map).
 //
 // A visitor has
 //   template <class T> void field(const char* name, T& value, const Check& check, const char* doc);
@@ -121,6 +122,18 @@ struct NullSchema {
 template <class T>
 concept Described = requires(T& t, internal::NullSchema& s) {
   T::describe(t, s);
+};
+
+// One of an enum's words, or a map: `mini_sequences: auto`, `mini_sequences: {mlp_rows: 512, ..}`.
+template <NamedEnum E, Described T>
+struct WordOrMap {
+  E word{};              // counts where there is no map
+  std::optional<T> map;  // has operator==
+
+  WordOrMap() = default;
+  WordOrMap(E w) : word(w) {}                      // NOLINT: one of the two cases
+  WordOrMap(T values) : map(std::move(values)) {}  // NOLINT: the other
+  bool operator==(const WordOrMap&) const = default;
 };
 
 // What is wrong with a recipe, all of it, under the key that has to change.

@@ -52,23 +52,26 @@ Block::Mixer Block::make_mixer(const ModelConfig& model, const LayerConfig& laye
   return Mamba2(std::get<Mamba2Config>(layer.mixer), model.norm.eps, store, prefix);
 }
 
-Block::FeedForward Block::make_feed_forward(const LayerConfig& layer, const ParameterStore& store,
+Block::FeedForward Block::make_feed_forward(const LayerConfig& layer,
+                                            const MiniSequences& mini_sequences,
+                                            const ParameterStore& store,
                                             const std::string& prefix) {
   if (const auto* mlp = std::get_if<MlpConfig>(&layer.feed_forward)) {
-    return Mlp(*mlp, store, prefix);
+    return Mlp(*mlp, mini_sequences, store, prefix);
   }
   if (const auto* moe = std::get_if<MoeConfig>(&layer.feed_forward)) {
-    return Moe(*moe, store, prefix);
+    return Moe(*moe, mini_sequences, store, prefix);
   }
   return std::monostate{};
 }
 
-Block::Block(const ModelConfig& model, int64_t index, const ParameterStore& store)
+Block::Block(const ModelConfig& model, int64_t index, const MiniSequences& mini_sequences,
+             const ParameterStore& store)
     : compute_type_(store.types().compute),
       mixer_norm_(model.norm, store, layer_prefix(index) + ".mixer_norm"),
       mixer_(make_mixer(model, model.layers[index], store, layer_prefix(index) + ".mixer")),
-      feed_forward_(
-          make_feed_forward(model.layers[index], store, layer_prefix(index) + ".feed_forward")) {
+      feed_forward_(make_feed_forward(model.layers[index], mini_sequences, store,
+                                      layer_prefix(index) + ".feed_forward")) {
   if (has_feed_forward(model.layers[index])) {
     feed_forward_norm_ = Norm(model.norm, store, layer_prefix(index) + ".feed_forward_norm");
   }

@@ -18,7 +18,8 @@ class Block final {
  public:
   // The rows of layer `index`, all below "layers.<index>.".
   static void declare(const ModelConfig& model, int64_t index, ParameterTable& table);
-  Block(const ModelConfig& model, int64_t index, const ParameterStore& store);
+  Block(const ModelConfig& model, int64_t index, const MiniSequences& mini_sequences,
+        const ParameterStore& store);
 
   // x [Bz, T, d] -> [Bz, T, d], in x's type; what norms hand on is in the compute type.
   Tensor forward(const Tensor& x, const ForwardPass& pass) const;
@@ -31,8 +32,9 @@ class Block final {
   using FeedForward = std::variant<std::monostate, Mlp, Moe>;
   static Mixer make_mixer(const ModelConfig& model, const LayerConfig& layer,
                           const ParameterStore& store, const std::string& prefix);
-  static FeedForward make_feed_forward(const LayerConfig& layer, const ParameterStore& store,
-                                       const std::string& prefix);
+  static FeedForward make_feed_forward(const LayerConfig& layer,
+                                       const MiniSequences& mini_sequences,
+                                       const ParameterStore& store, const std::string& prefix);
   Tensor mix(const Tensor& normed, NewTokens& tokens, LayerState& state) const;
   // x += feed_forward(norm(x)), in x's memory or new: REQUIRES that no other tensor shares it.
   void add_feed_forward(RouterStats* stats, Tensor& x) const;

@@ -9,7 +9,6 @@
 #include <ATen/ops/zeros.h>
 
 #include "base/check.h"
-#include "models/head.h"
 #include "models/kernels/dispatch.h"
 #include "models/kernels/head_step.h"
 
@@ -79,16 +78,18 @@ ParameterTable parameter_table(const ModelConfig& config) {
   return table;
 }
 
-CausalLM::CausalLM(const ModelConfig& config, const ParameterStore& store)
+CausalLM::CausalLM(const ModelConfig& config, const ParameterStore& store,
+                   const MiniSequences& mini_sequences)
     : config_(config),
       types_(store.types()),
+      mini_sequences_(mini_sequences),
       embedding_(store.compute(kEmbedding)),
       final_norm_(config.norm, store, kFinalNorm),
       head_(config.tie_embeddings ? embedding_ : store.compute(kHead)) {
   if (config.learned_positions > 0) position_embedding_ = store.compute(kPositions);
   blocks_.reserve(config.layers.size());
   for (size_t i = 0; i < config.layers.size(); ++i) {
-    blocks_.emplace_back(config, static_cast<int64_t>(i), store);
+    blocks_.emplace_back(config, static_cast<int64_t>(i), mini_sequences, store);
   }
 }
 
@@ -160,12 +161,17 @@ Tensor CausalLM::logits(const Tensor& tokens, const Documents& documents) const 
   return head(hidden(tokens, documents, nullptr));
 }
 
-LossTerms CausalLM::loss(const Tensor& tokens, const Tensor& targets,
-                         const Documents& documents) const {
+LossTerms CausalLM::loss(const Tensor& tokens, const Tensor& targets, const Documents& documents,
+                         const LossWeights& weights) const {
   RouterStats stats;
-  const Tensor logits = head(hidden(tokens, documents, &stats));
+  const Tensor x = hidden(tokens, documents, &stats).reshape({-1, config_.hidden_size});
+  const int64_t rows = head_rows(mini_sequences_, x.size(0), config_.hidden_size,
+                                 config_.vocab_size, c10::elementSize(types_.compute));
+  const HeadLoss head = head_loss(x, head_, targets.reshape(-1), weights, rows);
   LossTerms terms;
-  terms.nll_sum = token_nll(logits, targets).to(at::kDouble).sum();
+  terms.loss = head.loss;
+  terms.nll_sum = head.nll_sum;
+  terms.penalty_sum = head.penalty_sum;
   terms.aux_sum = at::zeros({}, terms.nll_sum.options());
   for (const Tensor& aux : stats.aux_sums) terms.aux_sum = terms.aux_sum + aux.to(at::kDouble);
   if (!stats.probability_sums.empty()) {

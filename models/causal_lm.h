@@ -6,7 +6,7 @@
 //   ParameterStore store(table, types);
 //   store.initialize(seed);
 //   CausalLM model(config, store);
-//   LossTerms terms = model.loss(batch);                       // sums; the caller divides
+//   LossTerms terms = model.loss(tokens, targets, documents, {.target = 1.0 / all_targets});
 #include <vector>
 
 #include "base/tensor.h"
@@ -14,6 +14,8 @@
 #include "models/config.h"
 #include "models/decoding_state.h"
 #include "models/documents.h"
+#include "models/head.h"
+#include "models/mini_sequences.h"
 #include "parallel/parameter_store.h"
 
 namespace weft {
@@ -23,8 +25,10 @@ ParameterTable parameter_table(const ModelConfig& config);
 
 // What a forward pass over some rows gives to the step (spec/parallel.md 3.1, 9.4).
 struct LossTerms {
-  Tensor nll_sum;  // [] fp64: sum of the targets' negative log-likelihoods, in nats
-  Tensor aux_sum;  // [] fp64: coef-weighted auxiliary losses, summed over layers and sequences
+  Tensor loss;         // [] fp64: target_weight * (nll_sum + penalty_sum), with its gradient
+  Tensor nll_sum;      // [] fp64: sum of the targets' negative log-likelihoods, in nats
+  Tensor penalty_sum;  // [] fp64: what z-loss and label smoothing add to it
+  Tensor aux_sum;      // [] fp64: coef-weighted auxiliary losses, summed over layers and sequences
   Tensor pooled_balance;  // [] the pooled balance loss without its coefficient (AuxForm::kHf), or
                           // undefined; aux_sum has it weighted, once a sequence
   std::vector<Tensor> expert_counts;  // per MoE layer [E] int64: assignments to each expert
@@ -33,7 +37,8 @@ struct LossTerms {
 class CausalLM final {
  public:
   // Holds the store's compute values; `store` must outlive the model.
-  CausalLM(const ModelConfig& config, const ParameterStore& store);
+  CausalLM(const ModelConfig& config, const ParameterStore& store,
+           const MiniSequences& mini_sequences = {});
 
   // tokens [Bz, T] int64 -> hidden states [Bz, T, d] after the final norm.
   Tensor hidden(const Tensor& tokens, const Documents& documents, RouterStats* stats) const;
@@ -51,7 +56,8 @@ class CausalLM final {
   // As extend, but gives the logits [Bz, V] of what follows the last token, in fp32 (fp64).
   Tensor next_logits(const Tensor& tokens, DecodingState& state, const Tensor& decoding_head) const;
   // targets [Bz, T] int64, negative where ignored.
-  LossTerms loss(const Tensor& tokens, const Tensor& targets, const Documents& documents) const;
+  LossTerms loss(const Tensor& tokens, const Tensor& targets, const Documents& documents,
+                 const LossWeights& weights = {}) const;
 
   const ModelConfig& config() const { return config_; }
 
@@ -62,6 +68,7 @@ class CausalLM final {
   Tensor advance(const Tensor& tokens, DecodingState& state) const;
 
   StoreTypes types_;
+  MiniSequences mini_sequences_;
   Tensor embedding_;           // [V, d]
   Tensor position_embedding_;  // [positions, d], undefined without learned positions
   Norm final_norm_;

@@ -1,10 +1,98 @@
 #include "models/head.h"
 
-#include <ATen/core/Reduction.h>
-#include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/zeros.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "base/check.h"
+#include "models/kernels/dispatch.h"
+#include "models/mini_sequences.h"
 
 namespace weft {
+namespace {
+
+// What the head's loss gives over all slices.
+struct Sums {
+  Tensor nll, penalty;            // [] fp64
+  Tensor hidden_grad, head_grad;  // [n, d], and [V, d] in the wide type; or undefined
+};
+
+// sum += dz^T x, in the type of `sum`.
+void add_product(const Tensor& dz, const Tensor& x, Tensor& sum) {
+  if (sum.scalar_type() == x.scalar_type()) {
+    sum.addmm_(dz.t(), x);
+  } else {
+    sum.add_(at::mm(dz.t(), x));
+  }
+}
+
+Sums sum_slices(const Tensor& hidden, const Tensor& weight, const Tensor& targets,
+                const LossWeights& weights, int64_t rows, Sums sums) {
+  const bool with_gradients = sums.hidden_grad.defined() || sums.head_grad.defined();
+  const std::optional<double> scale =
+      with_gradients ? std::optional<double>(weights.target) : std::nullopt;
+  sums.nll = sums.penalty = at::zeros({}, hidden.options().dtype(at::kDouble));
+  Tensor memory;  // of the logits of the first slice, which is the largest
+  for_each_slice(hidden.size(0), rows, [&](int64_t first, int64_t size) {
+    const Tensor x = hidden.narrow(0, first, size);
+    if (!memory.defined()) memory = at::empty({size, weight.size(0)}, x.options());
+    Tensor z = memory.narrow(0, 0, size);
+    at::mm_out(z, x, weight.t());
+    const CrossEntropy loss =
+        cross_entropy(z, targets.narrow(0, first, size), weights.penalties, scale);
+    sums.nll = sums.nll + loss.nll.sum(at::kDouble);
+    sums.penalty = sums.penalty + loss.penalty.sum(at::kDouble);
+    if (sums.hidden_grad.defined()) {
+      Tensor dx = sums.hidden_grad.narrow(0, first, size);
+      at::mm_out(dx, z, weight);
+    }
+    if (sums.head_grad.defined()) add_product(z, x, sums.head_grad);
+  });
+  return sums;
+}
+
+class HeadLossFunction final : public torch::autograd::Function<HeadLossFunction> {
+ public:
+  // loss, nll_sum, penalty_sum
+  static torch::autograd::variable_list forward(torch::autograd::AutogradContext* ctx,
+                                                const Tensor& hidden, const Tensor& weight,
+                                                const Tensor& targets, const LossWeights& weights,
+                                                int64_t rows) {
+    Sums sums;
+    const at::ScalarType type = hidden.scalar_type();
+    if (hidden.requires_grad()) sums.hidden_grad = at::empty_like(hidden);
+    if (weight.requires_grad()) {
+      sums.head_grad = at::zeros(weight.sizes(), weight.options().dtype(wide_type(type)));
+    }
+    sums = sum_slices(hidden.contiguous(), weight.to(type), targets, weights, rows, sums);
+    ctx->saved_data["hidden"] = sums.hidden_grad;
+    ctx->saved_data["head"] = sums.head_grad;
+    const Tensor loss = (sums.nll + sums.penalty) * weights.target;
+    ctx->mark_non_differentiable({sums.nll, sums.penalty});
+    return {loss, sums.nll, sums.penalty};
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list grads) {
+    WEFT_CHECK(!ctx->saved_data.empty(), "head_loss is differentiated at most once");
+    const Tensor hidden = ctx->saved_data["hidden"].toTensor();
+    const Tensor head = ctx->saved_data["head"].toTensor();
+    ctx->saved_data.clear();  // nothing but autograd holds them: it need not copy
+    // Weighted before: a trainer's loss is this one plus others.
+    const bool as_they_are = grads[0].is_cpu() && grads[0].item<double>() == 1;
+    for (const Tensor& grad : {hidden, head}) {
+      if (grad.defined() && !as_they_are) grad.mul_(grads[0].to(grad.scalar_type()));
+    }
+    return {hidden, head, {}, {}, {}};
+  }
+};
+
+}  // namespace
 
 Tensor head_logits(const Tensor& hidden, const Tensor& weight) {
   const Tensor logits = at::linear(hidden, weight.to(hidden.scalar_type()));
@@ -12,12 +100,24 @@ Tensor head_logits(const Tensor& hidden, const Tensor& weight) {
 }
 
 Tensor token_nll(const Tensor& logits, const Tensor& targets) {
-  constexpr int64_t kIgnored = -100;
-  const Tensor flat = targets.reshape(-1);
-  return at::cross_entropy_loss(logits.reshape({-1, logits.size(-1)}),
-                                flat.masked_fill(flat.lt(0), kIgnored), /*weight=*/{},
-                                at::Reduction::None, kIgnored)
-      .reshape(targets.sizes());
+  const at::NoGradGuard no_grad;
+  Tensor rows = logits.reshape({-1, logits.size(-1)}).contiguous();
+  return cross_entropy(rows, targets.reshape(-1), {}, std::nullopt).nll.reshape(targets.sizes());
+}
+
+HeadLoss head_loss(const Tensor& hidden, const Tensor& weight, const Tensor& targets,
+                   const LossWeights& weights, int64_t rows) {
+  WEFT_CHECK(hidden.dim() == 2 && weight.dim() == 2 && weight.size(1) == hidden.size(1) &&
+                 targets.dim() == 1 && targets.size(0) == hidden.size(0) && rows >= 1,
+             "head_loss of ", hidden.sizes(), ", head ", weight.sizes(), ", targets ",
+             targets.sizes(), ", by ", rows, " rows");
+  if (!at::GradMode::is_enabled()) {
+    const Sums sums = sum_slices(hidden.contiguous(), weight.to(hidden.scalar_type()), targets,
+                                 weights, rows, {});
+    return {(sums.nll + sums.penalty) * weights.target, sums.nll, sums.penalty};
+  }
+  const auto results = HeadLossFunction::apply(hidden, weight, targets, weights, rows);
+  return {results[0], results[1], results[2]};
 }
 
 }  // namespace weft

@@ -24,7 +24,7 @@ struct Linear {
   Tensor bias;    // [out]
   Linear() = default;
   Linear(const ParameterStore& store, const std::string& name);
-  explicit Linear(Tensor weight_only) : weight(std::move(weight_only)) {}
+  explicit Linear(Tensor w, Tensor b = {}) : weight(std::move(w)), bias(std::move(b)) {}
   Tensor operator()(const Tensor& x) const;  // [..., in] -> [..., out]
 };
 

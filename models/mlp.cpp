@@ -6,12 +6,24 @@
 
 #include "base/check.h"
 #include "models/kernels/swiglu_step.h"
+#include "models/recompute.h"
 
 namespace weft {
 
 Tensor activate(const Tensor& x, Activation activation) {
   return activation == Activation::kSilu ? at::silu(x) : at::gelu(x, "tanh");
 }
+
+namespace {
+
+Tensor whole(const MlpConfig& config, const Tensor& x, const Linear& gate, const Linear& up,
+             const Linear& down) {
+  if (!config.gated) return down(activate(up(x), config.activation));
+  const std::vector<Tensor> gate_up = joint_linear(x, {&gate, &up});
+  return down(activate(gate_up[0], config.activation) * gate_up[1]);
+}
+
+}  // namespace
 
 void Mlp::declare(const ModelConfig& model, const MlpConfig& config, const std::string& prefix,
                   ParameterTable& table) {
@@ -23,15 +35,26 @@ void Mlp::declare(const ModelConfig& model, const MlpConfig& config, const std::
   declare_linear(model, Projection::kBack, prefix + ".down", {d, f, config.bias}, table);
 }
 
-Mlp::Mlp(const MlpConfig& config, const ParameterStore& store, const std::string& prefix)
-    : config_(config), up_(store, prefix + ".up"), down_(store, prefix + ".down") {
+Mlp::Mlp(const MlpConfig& config, const MiniSequences& mini_sequences, const ParameterStore& store,
+         const std::string& prefix)
+    : config_(config),
+      mini_sequences_(mini_sequences),
+      up_(store, prefix + ".up"),
+      down_(store, prefix + ".down") {
   if (config.gated) gate_ = Linear(store, prefix + ".gate");
 }
 
 Tensor Mlp::forward(const Tensor& x) const {
-  if (!config_.gated) return down_(activate(up_(x), config_.activation));
-  const std::vector<Tensor> gate_up = joint_linear(x, {&gate_, &up_});
-  return down_(activate(gate_up[0], config_.activation) * gate_up[1]);
+  const Tensor tokens = x.reshape({-1, x.size(-1)});
+  const int64_t n = tokens.size(0);
+  const int64_t rows = mlp_rows(mini_sequences_, n, x.size(-1), config_.intermediate_size);
+  if (rows >= n) return whole(config_, x, gate_, up_, down_);
+  const auto slice = [config = config_](const Tensor& some, const std::vector<Tensor>& w) {
+    return whole(config, some, Linear(w[0], w[1]), Linear(w[2], w[3]), Linear(w[4], w[5]));
+  };
+  const std::vector<Tensor> weights = {gate_.weight, gate_.bias,   up_.weight,
+                                       up_.bias,     down_.weight, down_.bias};
+  return in_slices(tokens, weights, rows, slice).reshape(x.sizes());
 }
 
 void Mlp::decode(const RmsNormWeights& norm, Tensor& x) const {

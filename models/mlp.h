@@ -6,6 +6,7 @@
 #include "models/config.h"
 #include "models/kernels/rms_norm_weights.h"
 #include "models/linear.h"
+#include "models/mini_sequences.h"
 
 namespace weft {
 
@@ -17,9 +18,10 @@ class Mlp final {
   // The rows "<prefix>.{gate,up,down}.{weight,bias}"; no gate in a plain one.
   static void declare(const ModelConfig& model, const MlpConfig& config, const std::string& prefix,
                       ParameterTable& table);
-  Mlp(const MlpConfig& config, const ParameterStore& store, const std::string& prefix);
+  Mlp(const MlpConfig& config, const MiniSequences& mini_sequences, const ParameterStore& store,
+      const std::string& prefix);
 
-  // x [..., d] -> [..., d].
+  // x [..., d] -> [..., d], by mini-sequences.
   Tensor forward(const Tensor& x) const;
 
   // Whether there is a kernel for a few rows on the CPU: SwiGLU alone has one.
@@ -30,6 +32,7 @@ class Mlp final {
 
  private:
   MlpConfig config_;
+  MiniSequences mini_sequences_;
   Linear gate_, up_, down_;
 };
 

@@ -19,6 +19,7 @@
 #include "base/check.h"
 #include "models/kernels/swiglu_step.h"
 #include "models/linear.h"
+#include "models/recompute.h"
 
 namespace weft {
 
@@ -117,8 +118,10 @@ void Moe::declare(const ModelConfig& model, const MoeConfig& c, const std::strin
   expert_row("down", d, f, Projection::kBack);
 }
 
-Moe::Moe(const MoeConfig& config, const ParameterStore& store, const std::string& prefix)
+Moe::Moe(const MoeConfig& config, const MiniSequences& mini_sequences, const ParameterStore& store,
+         const std::string& prefix)
     : config_(config),
+      mini_sequences_(mini_sequences),
       router_(store.compute(prefix + ".router.weight")),
       gate_(store.compute(prefix + ".experts.gate.weight")),
       up_(store.compute(prefix + ".experts.up.weight")),
@@ -173,6 +176,16 @@ void Moe::report(const Tensor& logits, const Routing& routing, const Tensor& cou
   stats.tokens = logits.size(0);
 }
 
+namespace {
+
+// weights: gate, up, down of one expert.
+Tensor expert(const Tensor& x, const std::vector<Tensor>& weights) {
+  const Tensor hidden = at::silu(at::linear(x, weights[0])) * at::linear(x, weights[1]);
+  return at::linear(hidden, weights[2]);
+}
+
+}  // namespace
+
 // tokens [n, d] -> each token's weighted sum over its experts [n, d], in ascending order of expert
 // and in the router's precision.
 Tensor Moe::grouped_experts(const Tensor& tokens, const Routing& routing,
@@ -181,9 +194,12 @@ Tensor Moe::grouped_experts(const Tensor& tokens, const Routing& routing,
   const std::vector<Tensor> gates = gate_.unbind(), ups = up_.unbind(), downs = down_.unbind();
   std::vector<Tensor> outputs;
   outputs.reserve(inputs.size());
+  const int64_t n = plan.assignment.size(0);
+  const int64_t slice = mlp_rows(mini_sequences_, n, tokens.size(1), config_.intermediate_size);
   for (size_t i = 0; i < inputs.size(); ++i) {
-    const Tensor hidden = at::silu(at::linear(inputs[i], gates[i])) * at::linear(inputs[i], ups[i]);
-    outputs.push_back(at::linear(hidden, downs[i]));
+    const std::vector<Tensor> weights = {gates[i], ups[i], downs[i]};
+    outputs.push_back(slice < n ? in_slices(inputs[i], weights, slice, expert)
+                                : expert(inputs[i], weights));
   }
   const Tensor by_token = FromExperts::apply(at::cat(outputs), plan);
   const Tensor weighted = by_token.reshape({tokens.size(0), config_.top_k, tokens.size(1)})

@@ -8,6 +8,7 @@
 #include "base/tensor.h"
 #include "models/config.h"
 #include "models/kernels/rms_norm_weights.h"
+#include "models/mini_sequences.h"
 #include "parallel/parameter_store.h"
 
 namespace weft {
@@ -40,9 +41,11 @@ class Moe final {
   // in].
   static void declare(const ModelConfig& model, const MoeConfig& config, const std::string& prefix,
                       ParameterTable& table);
-  Moe(const MoeConfig& config, const ParameterStore& store, const std::string& prefix);
+  Moe(const MoeConfig& config, const MiniSequences& mini_sequences, const ParameterStore& store,
+      const std::string& prefix);
 
-  // x [Bz, T, d] -> [Bz, T, d]. `stats` may be null; otherwise an entry is added for this layer.
+  // x [Bz, T, d] -> [Bz, T, d]: routed all at once, each expert's rows by mini-sequences. `stats`
+  // may be null; otherwise an entry is added for this layer.
   Tensor forward(const Tensor& x, RouterStats* stats) const;
 
   // x [.., d] += forward(norm(x), nullptr) in one call, for a few tokens on the CPU and without
@@ -56,6 +59,7 @@ class Moe final {
   Tensor grouped_experts(const Tensor& tokens, const Routing& routing, const Dispatch& plan) const;
 
   MoeConfig config_;
+  MiniSequences mini_sequences_;
   Tensor router_;            // [E, d]
   Tensor gate_, up_, down_;  // [E, f, d], [E, f, d], [E, d, f]
 };

@@ -34,6 +34,12 @@ class Flattener {
       std::vector<std::string> texts;
       for (const auto& item : value) texts.push_back(write_scalar(item));
       leaves_.push_back({path, absl::StrCat("[", absl::StrJoin(texts, ", "), "]")});
+    } else if constexpr (IsWordOrMap<T>::value) {
+      if (value.map.has_value()) {
+        flatten(*value.map, path);
+      } else {
+        leaves_.push_back({path, write_scalar(value.word)});
+      }
     } else {
       leaves_.push_back({path, write_scalar(value)});
     }
@@ -87,8 +93,14 @@ std::vector<std::string> compare(const std::vector<Leaf>& before, const std::vec
 // Whether a resumed run may change `path`: a prefix of it, with N for list indices, is in the list.
 bool may_change(const std::string& path) {
   static constexpr const char* kFree[] = {
-      "device",  "threads",    "precision.compute", "stages.N.steps", "stages.N.micro_batch_tokens",
-      "logging", "checkpoint",
+      "device",
+      "threads",
+      "precision.compute",
+      "stages.N.steps",
+      "stages.N.micro_batch_tokens",
+      "logging",
+      "checkpoint",
+      "memory",
   };
   std::vector<std::string> keys = absl::StrSplit(path, '.');
   for (std::string& key : keys) {

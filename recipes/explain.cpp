@@ -30,6 +30,8 @@ template <class T>
 std::string default_text(const T& value) {
   if constexpr (Described<T>) {
     return "";
+  } else if constexpr (IsWordOrMap<T>::value) {
+    return absl::StrCat("default ", write_scalar(value.word));
   } else if constexpr (IsMapList<T>::value) {
     return "default []";
   } else if constexpr (IsList<T>::value) {
@@ -54,6 +56,9 @@ class Documenter {
     if constexpr (IsMapList<T>::value) {
       typename T::value_type item;
       describe_under(item, path);
+    } else if constexpr (IsWordOrMap<T>::value) {
+      typename decltype(T().map)::value_type map;
+      describe_under(map, path);
     } else if constexpr (Described<T>) {
       describe_under(value, path);
     }

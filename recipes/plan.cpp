@@ -61,20 +61,42 @@ double mixer_bytes(const Mamba2Config& c, double, Widths w) {
   return w.x * (di + 2 * conv + heads) + 3 * w.m * heads + di * (2 * w.x + 4 * w.m) + states;
 }
 
-double feed_forward_bytes(std::monostate, double, Widths) { return 0; }
-double feed_forward_bytes(const MlpConfig& c, double, Widths w) {
-  return (c.gated ? 4 : 2) * w.x * static_cast<double>(c.intermediate_size);
+// In slices a part keeps its input alone, which the norm before it has given.
+double feed_forward_bytes(std::monostate, double, Widths, bool) { return 0; }
+double feed_forward_bytes(const MlpConfig& c, double, Widths w, bool in_slices) {
+  return in_slices ? 0 : (c.gated ? 4 : 2) * w.x * static_cast<double>(c.intermediate_size);
 }
-double feed_forward_bytes(const MoeConfig& c, double d, Widths w) {
+double feed_forward_bytes(const MoeConfig& c, double d, Widths w, bool in_slices) {
   const double k = static_cast<double>(c.top_k), f = static_cast<double>(c.intermediate_size);
   return w.m * d + 4 * w.m * static_cast<double>(c.num_experts) +
-         k * (d * (w.x + w.m) + 4 * w.x * f);
+         k * (d * (w.x + w.m) + (in_slices ? 0 : 4 * w.x * f));
+}
+
+// Rows that a layer's feed-forward part gets in all and at once, and its inner width; zeros if
+// there is none.
+struct FeedForwardRows {
+  int64_t all = 0, at_once = 0, width = 0;
+  bool in_slices() const { return at_once < all; }
+};
+
+FeedForwardRows feed_forward_rows(const LayerConfig& layer, const MiniSequences& mini_sequences,
+                                  int64_t tokens, int64_t d) {
+  FeedForwardRows rows;
+  if (const auto* c = std::get_if<MlpConfig>(&layer.feed_forward)) {
+    rows = {.all = tokens, .width = c->intermediate_size};
+  } else if (const auto* c = std::get_if<MoeConfig>(&layer.feed_forward)) {
+    rows = {.all = tokens * c->top_k, .width = c->intermediate_size};
+  } else {
+    return rows;
+  }
+  rows.at_once = mlp_rows(mini_sequences, rows.all, d, rows.width);
+  return rows;
 }
 
 // Elements that a layer keeps for any number of tokens: the weights that a joint product
 // (models/linear.h) copies side by side, and the padding of its experts' rows (models/moe.h), half
 // of what it can be.
-double fixed_elements(const LayerConfig& layer, double d) {
+double fixed_elements(const LayerConfig& layer, double d, bool in_slices) {
   double elements = 0;
   if (const auto* a = std::get_if<AttentionConfig>(&layer.mixer)) {
     elements = d * static_cast<double>((a->num_heads + 2 * a->num_kv_heads) * a->head_dim);
@@ -86,21 +108,41 @@ double fixed_elements(const LayerConfig& layer, double d) {
     elements = d * static_cast<double>(m2.inner_size() + m2.conv_channels() + m2.num_heads);
   }
   if (const auto* c = std::get_if<MlpConfig>(&layer.feed_forward)) {
-    elements += c->gated ? 2 * d * static_cast<double>(c->intermediate_size) : 0;
+    elements += c->gated && !in_slices ? 2 * d * static_cast<double>(c->intermediate_size) : 0;
   } else if (const auto* c = std::get_if<MoeConfig>(&layer.feed_forward)) {
-    const double row = d + 4 * static_cast<double>(c->intermediate_size);
+    const double row = d + (in_slices ? 0 : 4 * static_cast<double>(c->intermediate_size));
     elements += static_cast<double>(c->num_experts * kExpertRowMultiple / 2) * row;
   }
   return elements;
 }
 
-double layer_bytes(const LayerConfig& layer, double d, Widths w) {
+double layer_bytes(const LayerConfig& layer, double d, Widths w, bool in_slices) {
   const double mixer =
       std::visit([&](const auto& part) { return mixer_bytes(part, d, w); }, layer.mixer);
-  const double rest = std::visit([&](const auto& part) { return feed_forward_bytes(part, d, w); },
-                                 layer.feed_forward);
+  const double rest =
+      std::visit([&](const auto& part) { return feed_forward_bytes(part, d, w, in_slices); },
+                 layer.feed_forward);
   const int norms = std::holds_alternative<std::monostate>(layer.feed_forward) ? 1 : 2;
   return norms * norm_bytes(d, w) + mixer + rest;
+}
+
+// While a feed-forward part's slice is computed again: gate, up, activation and product, and the
+// gradients of three of them.
+double slice_bytes(const FeedForwardRows& rows, Widths w) {
+  return rows.in_slices() ? 7 * w.x * static_cast<double>(rows.at_once * rows.width) : 0;
+}
+
+// A slice of logits, which become their gradients; the gradients of hidden states and head; and
+// where the head is computed with in fewer bits, its copy and a slice's part of its gradient.
+double head_bytes(const ModelConfig& config, const MiniSequences& mini_sequences, int64_t tokens,
+                  Widths w) {
+  const double rows = static_cast<double>(head_rows(mini_sequences, tokens, config.hidden_size,
+                                                    config.vocab_size, static_cast<int64_t>(w.x)));
+  const double d = static_cast<double>(config.hidden_size);
+  const double vocabulary = static_cast<double>(config.vocab_size);
+  const double copies = w.x == w.m ? 0 : (config.tie_embeddings ? 2 : 1) * w.x;
+  return rows * vocabulary * w.x + static_cast<double>(tokens) * d * w.x +
+         vocabulary * d * (w.m + copies);
 }
 
 int64_t to_bytes(double bytes) {
@@ -141,27 +183,26 @@ MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes) {
     masters += elements;
     if (w.x != w.m && spec.compute == ComputeType::kRecipe) copies += elements;
   }
-  double tokens = 0;
+  int64_t tokens = 0;
   for (const StageConfig& stage : recipe.stages) {
-    tokens = std::max(tokens, static_cast<double>(*stage.micro_batch_tokens));
+    tokens = std::max(tokens, *stage.micro_batch_tokens);
   }
-  const double d = static_cast<double>(config.hidden_size);
-  const double vocabulary = static_cast<double>(config.vocab_size);
-  double kept = norm_bytes(d, w), largest = 0, fixed = 0;
+  const MiniSequences& mini_sequences = recipe.memory.mini_sequences;
+  const double n = static_cast<double>(tokens), d = static_cast<double>(config.hidden_size);
+  double kept = n * norm_bytes(d, w), largest = 0;
   for (const LayerConfig& layer : config.layers) {
-    const double bytes = layer_bytes(layer, d, w);
-    kept += bytes;
-    largest = std::max(largest, bytes);
-    fixed += w.x * fixed_elements(layer, d);
+    const FeedForwardRows rows =
+        feed_forward_rows(layer, mini_sequences, tokens, config.hidden_size);
+    const double bytes = n * layer_bytes(layer, d, w, rows.in_slices());
+    kept += bytes + w.x * fixed_elements(layer, d, rows.in_slices());
+    largest = std::max(largest, bytes + slice_bytes(rows, w));
   }
-  // Logits in the compute type where it is narrower, in the masters' type, their log-softmax, and
-  // the gradients of all.
-  const double logits = vocabulary * (3 * w.m + (w.x == w.m ? 0 : 2 * w.x));
-  return {.parameters = to_bytes(w.m * masters + w.x * copies),
-          .gradients = to_bytes(w.m * masters + w.x * copies),
-          .optimizer = to_bytes(2 * w.m * masters),
-          .activations = to_bytes(tokens * kept + fixed),
-          .working = to_bytes(tokens * (logits + largest) + kProcessBytes)};
+  return {
+      .parameters = to_bytes(w.m * masters + w.x * copies),
+      .gradients = to_bytes(w.m * masters + w.x * copies),
+      .optimizer = to_bytes(2 * w.m * masters),
+      .activations = to_bytes(kept),
+      .working = to_bytes(head_bytes(config, mini_sequences, tokens, w) + largest + kProcessBytes)};
 }
 
 int64_t available_memory(at::DeviceType device) {

@@ -69,6 +69,8 @@ class MapReader {
       read_map(node, path + ".", value, log_, absent_);
     } else if constexpr (IsList<T>::value) {
       read_list(node, path, check, value);
+    } else if constexpr (IsWordOrMap<T>::value) {
+      read_word_or_map(node, path, check, value);
     } else {
       const std::string problem = read_scalar(node, check, value);
       if (NamedEnum<T> && !problem.empty()) doubtful_ = true;
@@ -93,6 +95,21 @@ class MapReader {
       } else {
         read_value(node.items[i], item, check, value[i]);
       }
+    }
+  }
+
+  // Keys that are not written are those of no map: a map replaces what stood there.
+  template <class T>
+  void read_word_or_map(const YamlNode& node, const std::string& path, const Check& check,
+                        T& value) {
+    if (node.kind == YamlNode::Kind::kMap) {
+      read_map(node, path + ".", value.map.emplace(), log_);
+      return;
+    }
+    if (read_scalar(node, check, value.word).empty()) {
+      value.map.reset();
+    } else {
+      complain(node, path, found_words(node) + ", must be " + type_words<T>());
     }
   }
 

@@ -11,6 +11,8 @@
 #include "base/schema.h"
 #include "data/loader.h"
 #include "models/families.h"
+#include "models/head.h"
+#include "models/mini_sequences.h"
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
 
@@ -84,6 +86,29 @@ struct PrecisionConfig {
   }
 };
 
+struct LossConfig {
+  double z_loss = 0;
+  double label_smoothing = 0;
+  Penalties penalties() const { return {z_loss, label_smoothing}; }
+  static void describe(auto& self, auto& schema) {
+    schema.field("z_loss", self.z_loss, at_least(0),
+                 "times the square of each target's log-sum-exp of the logits, added to the loss: "
+                 "keeps the logits from drifting (1e-4 in OpenELM and PaLM)");
+    schema.field("label_smoothing", self.label_smoothing, within(0, 1),
+                 "share of each target's probability that is spread over the whole vocabulary");
+  }
+};
+
+struct MemoryConfig {
+  MiniSequences mini_sequences;
+  static void describe(auto& self, auto& schema) {
+    schema.field("mini_sequences", self.mini_sequences, any(),
+                 "how many tokens feed-forward parts and the head take at once: the fewer, the "
+                 "less memory, at some cost in time; auto: as many as make their values about as "
+                 "large as the hidden states, at least 1024; none: all of a micro-batch");
+  }
+};
+
 struct ValidationConfig {
   int64_t every_steps = 100;
   OrAll<int64_t> max_tokens;
@@ -143,6 +168,8 @@ struct Recipe {
   std::vector<StageConfig> stages;
   OptimConfig optim;
   PrecisionConfig precision;
+  LossConfig loss;
+  MemoryConfig memory;
   ValidationConfig validation;
   GuardConfig guard;
   CheckpointConfig checkpoint;
@@ -165,6 +192,8 @@ struct Recipe {
         "parts of the run, one after the other; each may change data, lengths and schedule");
     schema.field("optim", self.optim, any(), "the optimiser");
     schema.field("precision", self.precision, any(), "number types");
+    schema.field("loss", self.loss, any(), "what is optimised beside the targets' likelihood");
+    schema.field("memory", self.memory, any(), "less memory for more time");
     schema.field("validation", self.validation, any(), "evaluation while training");
     schema.field("guard", self.guard, any(), "what happens to a bad update");
     schema.field("checkpoint", self.checkpoint, any(), "when checkpoints are written and kept");

@@ -26,6 +26,11 @@ struct IsMapList : std::false_type {};
 template <Described T>
 struct IsMapList<std::vector<T>> : std::true_type {};
 
+template <class T>
+struct IsWordOrMap : std::false_type {};
+template <class E, class M>
+struct IsWordOrMap<WordOrMap<E, M>> : std::true_type {};
+
 // What is allowed by type: "an integer", "true or false", "a number or auto", "a list of numbers".
 template <class T>
 std::string type_words() {
@@ -40,6 +45,8 @@ std::string type_words() {
     return "a list of maps";
   } else if constexpr (IsList<T>::value) {
     return "a list, each " + type_words<typename T::value_type>();
+  } else if constexpr (IsWordOrMap<T>::value) {
+    return type_words<decltype(T().word)>() + ", or a map";
   } else if constexpr (Described<T>) {
     return "a map";
   } else if constexpr (std::is_same_v<T, bool>) {

@@ -19,6 +19,8 @@ class YamlWriter {
       write_maps(value);
     } else if constexpr (IsList<T>::value) {
       write_values(value);
+    } else if constexpr (IsWordOrMap<T>::value) {
+      write_word_or_map(value);
     } else {
       text_.append(" ").append(write_scalar(value)).append("\n");
     }
@@ -37,6 +39,15 @@ class YamlWriter {
     YamlWriter inner(static_cast<int>(indent_.size()) + more);
     T::describe(value, inner);
     return inner.text();
+  }
+
+  template <class T>
+  void write_word_or_map(const T& value) {
+    if (value.map.has_value()) {
+      text_.append("\n").append(nested(*value.map, 2));
+    } else {
+      text_.append(" ").append(write_scalar(value.word)).append("\n");
+    }
   }
 
   template <class T>

@@ -188,10 +188,10 @@ std::vector<NamedTensor> compute_gradients(LoadedModel& model, const TokenLists&
       Documents::from_ids(at::tensor(packed.documents, at::kInt).unsqueeze(0), device);
   model.store->clear_gradients();
   const CausalLM reference(with_reference_loss(model.model->config()), *model.store);
-  const LossTerms terms =
-      reference.loss(as_row(packed.tokens, device), as_row(packed.targets, device), documents);
-  const Tensor loss =
-      terms.nll_sum / static_cast<double>(std::max<int64_t>(1, packed.num_targets)) + terms.aux_sum;
+  const double per_target = 1.0 / static_cast<double>(std::max<int64_t>(1, packed.num_targets));
+  const LossTerms terms = reference.loss(as_row(packed.tokens, device),
+                                         as_row(packed.targets, device), documents, {per_target});
+  const Tensor loss = terms.loss + terms.aux_sum;
   loss.backward();
   model.store->collect_gradients();
   std::vector<NamedTensor> named = named_gradients(model);

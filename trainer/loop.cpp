@@ -55,7 +55,7 @@ class Run final {
         table_(parameter_table(config_)),
         store_(table_, runtime.types),
         optimizer_(recipe.optim, store_),
-        model_(config_, store_) {
+        model_(config_, store_, recipe.memory.mini_sequences) {
     state_.threads = runtime.threads;
     state_.compute = compute_name(runtime);
     for (const StageData& stage : data_) {
@@ -169,7 +169,8 @@ absl::Status Run::update(const StepPlace& place, RunMetrics& metrics) {
   const StageConfig& stage = recipe_.stages[place.stage];
   if (!loader_ || loader_stage_ != place.stage) open_loader(place);
   const std::vector<Batch> batches = loader_->next();
-  const StepResult result = compute_gradients(model_, store_, batches, recipe_.optim.clip_norm);
+  const StepResult result =
+      compute_gradients(model_, store_, batches, recipe_.loss.penalties(), recipe_.optim.clip_norm);
   const double lr = learning_rate(stage.schedule, place.step, stage.steps);
   const Verdict verdict = judge(recipe_.guard, result.loss, result.grad_norm, state_);
   if (verdict == Verdict::kUpdate) {

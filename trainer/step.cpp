@@ -23,7 +23,8 @@ std::vector<double> expert_load(const std::vector<Tensor>& counts) {
 }  // namespace
 
 StepResult compute_gradients(const CausalLM& model, ParameterStore& store,
-                             const std::vector<Batch>& micro_batches, double clip_norm) {
+                             const std::vector<Batch>& micro_batches, const Penalties& penalties,
+                             double clip_norm) {
   StepResult result;
   int64_t sequences = 0;
   for (const Batch& batch : micro_batches) {
@@ -35,12 +36,14 @@ StepResult compute_gradients(const CausalLM& model, ParameterStore& store,
   const at::Device device = store.types().device;
   std::vector<Tensor> counts;
   for (const Batch& batch : micro_batches) {
-    const LossTerms terms = model.loss(batch.tokens.to(device), batch.targets.to(device),
-                                       Documents::from_ids(batch.documents, device));
-    const Tensor loss = terms.nll_sum * per_target + terms.aux_sum * per_sequence;
+    const LossTerms terms =
+        model.loss(batch.tokens.to(device), batch.targets.to(device),
+                   Documents::from_ids(batch.documents, device), {per_target, penalties});
+    const Tensor loss = terms.loss + terms.aux_sum * per_sequence;
     loss.backward();
     store.collect_gradients();
     result.loss += terms.nll_sum.item<double>() * per_target;
+    result.penalty += terms.penalty_sum.item<double>() * per_target;
     result.aux_loss += terms.aux_sum.item<double>() * per_sequence;
     if (counts.empty()) {
       counts = terms.expert_counts;

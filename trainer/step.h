@@ -15,6 +15,7 @@ namespace weft {
 
 struct StepResult {
   double loss = 0;       // nats per target, over the whole step
+  double penalty = 0;    // what z-loss and label smoothing add to it
   double aux_loss = 0;   // weighted auxiliary losses, mean over the step's sequences
   double grad_norm = 0;  // before clipping
   int64_t targets = 0;
@@ -22,9 +23,11 @@ struct StepResult {
   std::vector<double> expert_load;
 };
 
-// Leaves the gradient of (sum of nll) / targets + (sum of aux) / sequences in `store`, clipped to
-// `clip_norm`. REQUIRES: gradients are clear. A step without targets has loss 0.
+// Leaves the gradient of (sum of nll and penalties) / targets + (sum of aux) / sequences in
+// `store`, clipped to `clip_norm`. REQUIRES: gradients are clear. A step without targets has loss
+// 0.
 StepResult compute_gradients(const CausalLM& model, ParameterStore& store,
-                             const std::vector<Batch>& micro_batches, double clip_norm);
+                             const std::vector<Batch>& micro_batches, const Penalties& penalties,
+                             double clip_norm);
 
 }  // namespace weft

@@ -267,7 +267,7 @@ TEST(BlockDecoding, FewRowsGoThroughTheKernels) {
   for (const int64_t rows : {1, 8, 9}) {
     DecodingState state = new_decoding_state(config, rows, 4, at::kDouble, at::kCPU);
     for (size_t layer = 0; layer < config.layers.size(); ++layer) {
-      const Block block(config, static_cast<int64_t>(layer), store);
+      const Block block(config, static_cast<int64_t>(layer), {}, store);
       NewTokens tokens{.count = 1,
                        .lengths = state.lengths,
                        .starts = at::zeros({rows, 1}, at::kBool),

@@ -148,7 +148,7 @@ class MoeFixture : public testing::TestWithParam<MoeCase> {
 
 TEST_P(MoeFixture, MatchesClosedForm) {
   const Tensor x = fill({1, 6, 4}, 1).set_requires_grad(true);
-  const Tensor y = Moe(config_, *store_, "f").forward(x, nullptr);
+  const Tensor y = Moe(config_, {}, *store_, "f").forward(x, nullptr);
   expect_output(y, GetParam().expected);
   closed_form_loss(y).backward();
   expect_near(norm_of(x.grad()), GetParam().norms[0]);

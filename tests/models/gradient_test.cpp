@@ -78,7 +78,7 @@ TEST_P(MoeGradient, EqualsItsDefinitionAndPassesCentralDifferences) {
   for (Parameter& p : store.parameters())
     set_parameter(store, p.spec->name, fill(p.spec->shape, phi++));
   const Tensor x = fill({2, 9, 4}, 1).set_requires_grad(true);
-  const Moe moe(config, store, "f");
+  const Moe moe(config, {}, store, "f");
   const Tensor plain = plain_moe(store, "f", x, config.top_k, config.renormalize);
   EXPECT_LT((moe.forward(x, nullptr) - plain).abs().max().item<double>(), 1e-13);
 
@@ -106,7 +106,7 @@ TEST(Moe, EqualsItsDefinitionForAnyNumberOfTokens) {
   Moe::declare(model, config, "f", table);
   ParameterStore store(table, cpu_types(at::kDouble));
   store.initialize(1);
-  const Moe moe(config, store, "f");
+  const Moe moe(config, {}, store, "f");
   for (const int64_t tokens : {0, 1, 63, 64, 65, 300}) {
     const Tensor x = fill({1, tokens, 4}, 1);
     const Tensor y = moe.forward(x, nullptr);
@@ -131,7 +131,7 @@ TEST(Moe, FewTokensUseTheExpertsThatManyUse) {
       for (const at::ScalarType type : {at::kDouble, at::kFloat}) {
         ParameterStore store(table, cpu_types(type));
         store.initialize(1);
-        const Moe moe(config, store, "f");
+        const Moe moe(config, {}, store, "f");
         for (const char* ties : {"none", "some", "all"}) {
           const Tensor& router = store.compute("f.router.weight");  // [5, 4]
           if (ties[0] == 's') router[4].copy_(router[1]), router[2].copy_(router[0]);
@@ -158,7 +158,7 @@ TEST(Moe, AnExpertWithoutTokensHasZeroGradient) {
                 at::tensor({9., 9., 0., 0., -9., -9.}, at::kDouble).reshape({3, 2}));
   const Tensor x = fill({1, 6, 2}, 0, 0.1, 1.0);  // positive: expert 0 takes every token
   RouterStats stats;
-  Moe(config, store, "f").forward(x, &stats).sum().backward();
+  Moe(config, {}, store, "f").forward(x, &stats).sum().backward();
   EXPECT_EQ(stats.expert_counts[0][0].item<int64_t>(), 6);
   const Tensor& gradient = gradient_of(store, "f.experts.up.weight");
   EXPECT_GT(gradient[0].abs().sum().item<double>(), 0.0);
@@ -222,7 +222,7 @@ class WholeModel : public testing::TestWithParam<bool> {
 
 TEST_P(WholeModel, EqualsItsDefinitionInLossAndGradients) {
   const PlainModel plain{config_, store_};
-  const auto ours = [&] { return model_->loss(tokens_, targets_, documents_).nll_sum; };
+  const auto ours = [&] { return model_->loss(tokens_, targets_, documents_).loss; };
   const auto theirs = [&] { return plain.nll_sum(tokens_, targets_, documents_); };
   EXPECT_NEAR(ours().item<double>(), theirs().item<double>(), 1e-12);
   const std::vector<Tensor> expected = gradients(theirs), actual = gradients(ours);
@@ -236,7 +236,7 @@ TEST_P(WholeModel, EqualsItsDefinitionInLossAndGradients) {
 TEST_P(WholeModel, PassesCentralDifferencesOnPackedDocuments) {
   const auto loss = [&] {
     const LossTerms terms = model_->loss(tokens_, targets_, documents_);
-    return terms.nll_sum / 13.0 + terms.aux_sum / 2.0;
+    return terms.loss / 13.0 + terms.aux_sum / 2.0;
   };
   loss().backward();
   for (const Parameter& p : store_.parameters()) {

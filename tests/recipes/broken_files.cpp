@@ -171,9 +171,10 @@ std::vector<BrokenRecipe> broken_sets() {
       {.name = "SetExtends",
        .from = "",
        .to = "",
-       .expected = "--set extends=other.yaml: unknown key 'extends'; known: name, seed, device, "
-                   "threads, init, "
-                   "model, stages, optim, precision, validation, guard, checkpoint, logging",
+       .expected =
+           "--set extends=other.yaml: unknown key 'extends'; known: name, seed, device, "
+           "threads, init, "
+           "model, stages, optim, precision, loss, memory, validation, guard, checkpoint, logging",
        .sets = {"extends=other.yaml"}},
       {.name = "SetBreaksACrossCheck",
        .from = "",

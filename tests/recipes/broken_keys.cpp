@@ -17,7 +17,7 @@ std::vector<BrokenRecipe> broken_keys() {
 foo: 1)",
        .expected =
            "r.yaml:3:1: unknown key 'foo'; known: name, seed, device, threads, init, model, "
-           "stages, optim, precision, validation, guard, checkpoint, logging"},
+           "stages, optim, precision, loss, memory, validation, guard, checkpoint, logging"},
       {.name = "UnknownKeyInModel",
        .from = "hidden_size: 64",
        .to = R"(hidden_size: 64
@@ -78,14 +78,15 @@ foo: 1)",
        .from = "seed: 1",
        .to = R"(seed: 1
 <<: {seed: 2})",
-       .expected = "r.yaml:3:1: unknown key '<<'; known: name, seed, device, threads, init, model, "
-                   "stages, optim, precision, validation, guard, checkpoint, logging"},
+       .expected =
+           "r.yaml:3:1: unknown key '<<'; known: name, seed, device, threads, init, model, "
+           "stages, optim, precision, loss, memory, validation, guard, checkpoint, logging"},
       {.name = "EmptyKey",
        .from = "seed: 1",
        .to = R"("": 1)",
        .expected =
            "r.yaml:2:1: unknown key ''; known: name, seed, device, threads, init, model, stages, "
-           "optim, precision, validation, guard, checkpoint, logging"},
+           "optim, precision, loss, memory, validation, guard, checkpoint, logging"},
       {.name = "KeyIsAList",
        .from = "seed: 1",
        .to = R"(seed: 1

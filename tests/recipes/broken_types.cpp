@@ -197,6 +197,25 @@ validation: {max_tokens: auto})",
       sources: [)",
        .expected =
            "r.yaml:14:25: stages.0.data.tokenizer.kind: is 'gpt2', must be one of bytes, ids"},
+      {.name = "UnknownMiniSequences",
+       .from = "seed: 1",
+       .to = R"(seed: 1
+memory: {mini_sequences: non})",
+       .expected = "r.yaml:3:26: memory.mini_sequences: is 'non', must be one of auto, none, "
+                   "or a map"},
+      {.name = "MiniSequencesAreANumber",
+       .from = "seed: 1",
+       .to = R"(seed: 1
+memory: {mini_sequences: 512})",
+       .expected =
+           "r.yaml:3:26: memory.mini_sequences: is '512', must be one of auto, none, or a map"},
+      {.name = "MiniSequencesLackRows",
+       .from = "seed: 1",
+       .to = R"(seed: 1
+memory: {mini_sequences: {mlp_rows: 0}})",
+       .expected = "r.yaml:3:26: memory.mini_sequences.head_rows: is missing, needs an integer "
+                   "from 1 to 1e+12\nr.yaml:3:37: memory.mini_sequences.mlp_rows: is 0, must be "
+                   "from 1 to 1e+12"},
       {.name = "UnknownDevice",
        .from = "seed: 1",
        .to = R"(seed: 1

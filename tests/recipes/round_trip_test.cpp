@@ -30,6 +30,8 @@ class Scrambler {
     } else if constexpr (IsList<T>::value) {
       value.resize(2);
       for (auto& item : value) scramble(item, check);
+    } else if constexpr (IsWordOrMap<T>::value) {
+      scramble(value.map.emplace(), check);
     } else if constexpr (IsOrWord<T>::value) {
       value.value.emplace();
       scramble(*value.value, check);
@@ -76,6 +78,9 @@ class Collector {
       T::describe(value, *this);
     } else if constexpr (IsList<T>::value) {
       for (const auto& item : value) collect(item);
+    } else if constexpr (IsWordOrMap<T>::value) {
+      collect(static_cast<int64_t>(value.word));
+      if (value.map.has_value()) collect(*value.map);
     } else if constexpr (IsOrWord<T>::value) {
       if (value.has_value())
         collect(*value);

@@ -2,6 +2,7 @@
 #define WEFT_ISA baseline
 #include "models/kernels/cpu/attention_step_kernel.h"
 #include "models/kernels/cpu/causal_conv_kernel.h"
+#include "models/kernels/cpu/cross_entropy_kernel.h"
 #include "models/kernels/cpu/row_linear_kernel.h"
 #include "models/kernels/cpu/selective_scan_backward.h"
 #include "models/kernels/cpu/selective_scan_forward.h"
@@ -19,6 +20,7 @@ namespace weft::cpu::WEFT_ISA {
   template void conv_forward_task<S>(const ConvForward<S>&, int64_t, void*);                       \
   template void conv_backward_task<S>(const ConvBackward<S>&, int64_t, void*);                     \
   template void conv_step_task<S>(const ConvStep<S>&, int64_t, void*);                             \
+  template void cross_entropy_row<S>(const CrossEntropyRows<S>&, int64_t, Compute<S>*);            \
   template void row_linear_part<S>(const LinearInput<S>&, const LinearRows<S>&, int64_t, int64_t); \
   template void scan_forward_task<S>(const ScanForward<S>&, int64_t, void*);                       \
   template void scan_step_task<S>(const ScanForward<S>&, int64_t, void*);                          \

@@ -1,0 +1,34 @@
+#pragma once
+// Raw CPU kernel of models/kernels/cross_entropy.h.
+#include "models/kernels/cpu/isa.h"
+#include "models/kernels/raw.h"
+
+namespace weft::cpu {
+
+template <class S>
+struct CrossEntropyRows {
+  int64_t rows, vocab;
+  S* logits;                 // [rows, vocab]; becomes the gradient, if that is wanted
+  const int64_t* targets;    // [rows], negative where ignored
+  Compute<S>*nll, *penalty;  // [rows]
+  double z_loss, label_smoothing;
+  bool gradient;
+  double scale;  // of the gradient
+};
+
+template <class S>
+void cross_entropy(const CrossEntropyRows<S>& rows, Isa isa);
+
+// One row, as compiled for each instruction set. workspace: vocab numbers in Compute<S>, aligned to
+// 64 bytes; unused without the gradient.
+#define WEFT_DECLARE_CROSS_ENTROPY(ISA)                                                        \
+  namespace ISA {                                                                              \
+  template <class S>                                                                           \
+  void cross_entropy_row(const CrossEntropyRows<S>& rows, int64_t row, Compute<S>* workspace); \
+  }
+WEFT_DECLARE_CROSS_ENTROPY(baseline)
+WEFT_DECLARE_CROSS_ENTROPY(avx2)
+WEFT_DECLARE_CROSS_ENTROPY(avx512)
+#undef WEFT_DECLARE_CROSS_ENTROPY
+
+}  // namespace weft::cpu

@@ -1,0 +1,192 @@
+// Feed-forward parts and heads by slices, against all tokens at once, for every family
+// (spec/methods.md 1.10).
+#include "models/mini_sequences.h"
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/tanh.h>
+#include <gtest/gtest.h>
+
+#include "models/recompute.h"
+#include "tests/support/closeness.h"
+#include "tests/support/fill.h"
+#include "tests/support/tiny_model.h"
+
+namespace weft {
+namespace {
+
+TEST(MiniSequences, AutoFollowsTheRule) {
+  const MiniSequences automatic;
+  // 100,000 x 4,096 x 2 / (10 x 128,256) = 638.7; 100,000 x 4,096 / (4 x 14,336) = 7,142.9.
+  EXPECT_EQ(head_rows(automatic, 100'000, 4096, 128'256, 2), 1024);
+  EXPECT_EQ(head_rows(automatic, 300'000, 4096, 128'256, 2), 1920);
+  EXPECT_EQ(mlp_rows(automatic, 100'000, 4096, 14'336), 7168);
+  EXPECT_EQ(mlp_rows(automatic, 8192, 4096, 14'336), 4096);
+  EXPECT_EQ(mlp_rows(automatic, 4096, 512, 1536), 1024);
+  EXPECT_EQ(mlp_rows(automatic, 700, 512, 1536), 700);
+  EXPECT_EQ(head_rows(automatic, 0, 512, 1000, 2), 1);
+}
+
+TEST(MiniSequences, NoneIsAllAndAMapIsTaken) {
+  const MiniSequences none(MiniSequenceRule::kNone), fixed(MiniSequenceRows{300, 7});
+  EXPECT_EQ(head_rows(none, 100'000, 8, 100, 2), 100'000);
+  EXPECT_EQ(mlp_rows(none, 100'000, 8, 100), 100'000);
+  EXPECT_EQ(head_rows(fixed, 1000, 8, 100, 2), 7);
+  EXPECT_EQ(mlp_rows(fixed, 1000, 8, 100), 300);
+  EXPECT_EQ(mlp_rows(fixed, 200, 8, 100), 200);
+}
+
+std::vector<int64_t> slices(int64_t count, int64_t rows) {
+  std::vector<int64_t> sizes;
+  int64_t next = 0;
+  for_each_slice(count, rows, [&](int64_t first, int64_t size) {
+    EXPECT_EQ(first, next);
+    next += size;
+    sizes.push_back(size);
+  });
+  EXPECT_EQ(next, count);
+  return sizes;
+}
+
+TEST(MiniSequences, SlicesAreEvenAndFew) {
+  using Sizes = std::vector<int64_t>;
+  EXPECT_EQ(slices(10, 4), (Sizes{4, 3, 3}));
+  EXPECT_EQ(slices(10, 10), (Sizes{10}));
+  EXPECT_EQ(slices(10, 100), (Sizes{10}));
+  EXPECT_EQ(slices(3, 1), (Sizes{1, 1, 1}));
+  EXPECT_EQ(slices(0, 5), (Sizes{}));
+  EXPECT_EQ(slices(640, 300), (Sizes{256, 192, 192}));  // multiples of 64
+  EXPECT_EQ(slices(640, 63), (Sizes{59, 59, 58, 58, 58, 58, 58, 58, 58, 58, 58}));
+}
+
+// x, a weight, a bias; and a weight that is not there.
+struct Row {
+  Tensor x = fill({11, 4}, 0.2).set_requires_grad(true);
+  std::vector<Tensor> weights = {fill({6, 4}, 1.1).set_requires_grad(true), Tensor(),
+                                 fill({6}, 2.5).set_requires_grad(true)};
+};
+
+Tensor layer(const Tensor& x, const std::vector<Tensor>& w) {
+  return at::tanh(at::linear(x, w[0], w[2])) * 3;
+}
+
+TEST(InSlices, HasTheGradientsOfTheWhole) {
+  const Row whole;
+  const Tensor upstream = fill({11, 6}, 0.9);
+  const Tensor expected = layer(whole.x, whole.weights);
+  (expected * upstream).sum().backward();
+  for (const int64_t rows : {1, 4, 10, 11, 50}) {
+    const Row ours;
+    const Tensor y = in_slices(ours.x, ours.weights, rows, layer);
+    EXPECT_LE(max_difference(y, expected), 1e-15);
+    (y * upstream).sum().backward();
+    EXPECT_LE(max_difference(ours.x.grad(), whole.x.grad()), 1e-14);
+    EXPECT_LE(max_difference(ours.weights[0].grad(), whole.weights[0].grad()), 1e-14);
+    EXPECT_LE(max_difference(ours.weights[2].grad(), whole.weights[2].grad()), 1e-14);
+  }
+}
+
+TEST(InSlices, LeavesFrozenInputsAlone) {
+  Row row;
+  row.x.set_requires_grad(false);
+  row.weights[0].set_requires_grad(false);
+  in_slices(row.x, row.weights, 4, layer).sum().backward();
+  EXPECT_FALSE(row.x.grad().defined() || row.weights[0].grad().defined());
+  EXPECT_TRUE(row.weights[2].grad().defined());
+  const Tensor none = in_slices(row.x.narrow(0, 0, 0), row.weights, 4, layer);
+  EXPECT_EQ(none.sizes(), at::IntArrayRef({0, 6}));
+}
+
+// Sums over slices are not rounded to bf16 on the way.
+TEST(InSlices, SumsGradientsInFp32) {
+  const Tensor x = fill({512, 4}, 0.2, 0.1, 1).to(at::kBFloat16);
+  const Tensor w = fill({3, 4}, 1.1).to(at::kBFloat16).set_requires_grad(true);
+  const auto product = [](const Tensor& rows, const std::vector<Tensor>& weights) {
+    return at::linear(rows, weights[0]);
+  };
+  in_slices(x, {w}, 1, product).sum().backward();
+  const Tensor truth = x.to(at::kDouble).sum(0).expand({3, 4});
+  EXPECT_LE(max_difference(w.grad(), truth), max_magnitude(truth) / 256);
+}
+
+// Two rows of packed documents, a third of the targets ignored, a length that no slice divides.
+struct Text {
+  Tensor tokens, targets, ids;
+};
+Text text(int64_t length) {
+  Text t{at::zeros({2, length}, at::kLong), at::zeros({2, length}, at::kLong),
+         at::zeros({2, length}, at::kInt)};
+  for (int64_t row = 0; row < 2; ++row) {
+    for (int64_t i = 0; i < length; ++i) {
+      t.tokens[row][i] = (7 * i + 11 * row) % kTinyVocabulary;
+      t.targets[row][i] = (i + row) % 3 == 1 ? -1 : (7 * i + 5 * row + 3) % kTinyVocabulary;
+      t.ids[row][i] = i / (5 + row);
+    }
+  }
+  return t;
+}
+
+using Gradients = std::map<std::string, Tensor>;  // by name; "" is the loss
+
+Gradients gradients(const ModelRecipe& recipe, const Text& t, at::ScalarType type,
+                    const MiniSequences& mini_sequences) {
+  const ModelConfig config = built(recipe);
+  const ParameterTable table = parameter_table(config);
+  ParameterStore store(table, cpu_types(type));
+  store.initialize(1);
+  const CausalLM model(config, store, mini_sequences);
+  const LossTerms terms = model.loss(t.tokens, t.targets, Documents::from_ids(t.ids, at::kCPU),
+                                     {0.1, {.z_loss = 0.01, .label_smoothing = 0.05}});
+  const Tensor loss = terms.loss + terms.aux_sum * 0.5;
+  loss.backward();
+  store.collect_gradients();
+  Gradients all{{"", loss.detach()}};
+  for (const Parameter& p : store.parameters()) all[p.spec->name] = p.gradient.clone();
+  return all;
+}
+
+void expect_equal(const Gradients& ours, const Gradients& expected, double loss_error,
+                  double gradient_error) {
+  EXPECT_LE(max_difference(ours.at(""), expected.at("")),
+            loss_error * max_magnitude(expected.at("")));
+  double largest = 0;
+  for (const auto& [name, gradient] : expected) {
+    if (!name.empty()) largest = std::max(largest, max_magnitude(gradient));
+  }
+  EXPECT_GT(largest, 0);
+  for (const auto& [name, gradient] : expected) {
+    EXPECT_LE(max_difference(ours.at(name), gradient), gradient_error * largest) << name;
+  }
+}
+
+class MiniSequencesOfFamily : public testing::TestWithParam<Family> {};
+
+TEST_P(MiniSequencesOfFamily, HaveTheLossAndGradientsOfTheWhole) {
+  ModelRecipe recipe = tiny_recipe(GetParam(), 4);
+  recipe.moe.aux_coef = 0.02;
+  recipe.moe.z_coef = 0.01;
+  const MiniSequences whole(MiniSequenceRule::kNone);
+  for (const int64_t length : {1, 19}) {
+    const Text t = text(length);
+    const Gradients exact = gradients(recipe, t, at::kDouble, whole);
+    const Gradients plain = gradients(recipe, t, at::kFloat, whole);
+    for (const MiniSequenceRows rows : {MiniSequenceRows{5, 7}, {1, 1}, {1000, 3}, {3, 1000}}) {
+      expect_equal(gradients(recipe, t, at::kDouble, rows), exact, 1e-13, 1e-12);
+      expect_equal(gradients(recipe, t, at::kFloat, rows), plain, 1e-6, 1e-5);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, MiniSequencesOfFamily,
+                         testing::Values(Family::kJamba, Family::kMamba, Family::kMamba2,
+                                         Family::kLlama, Family::kGpt2, Family::kMixtral,
+                                         Family::kOpenElm, Family::kHybrid),
+                         [](const auto& info) { return std::string(name_of(info.param)); });
+
+}  // namespace
+}  // namespace weft
