@@ -78,11 +78,12 @@ def compare(name: str, precision: str, program: str, tokens: int, rounds: int) -
             peers.append(peer_rate(model, tokens))
     rate = statistics.median(one["tokens_per_s"] for one in ours)
     share = statistics.median(one["share"] for one in ours)
+    reading = statistics.median(one["reading_share"] for one in ours)
     copy = statistics.median(one["copy_gb_per_s"] for one in ours)
     peer = statistics.median(peers)
     millions = ours[0]["parameters"] / 1e6
     return (f"| {name} | {millions:.1f} M | {precision} | {rate:.1f} | {peer:.1f} | "
-            f"{rate / peer:.2f} | {100 * share:.0f} % | {copy:.1f} |")
+            f"{rate / peer:.2f} | {100 * share:.0f} % | {copy:.1f} | {100 * reading:.0f} % |")
 
 
 def main() -> int:
@@ -98,8 +99,8 @@ def main() -> int:
           f"transformers {transformers.__version__}, {arguments.tokens} tokens after "
           f"{len(PROMPT[0])}, medians of {arguments.rounds} alternating runs\n")
     print("| model | parameters | precision | weft, tokens/s | transformers, tokens/s | ratio | "
-          "share of memory bound | copy, GB/s |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+          "share of memory bound | copy, GB/s | share of mere reading |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for name in arguments.only:
         for precision in arguments.precision:
             print(compare(name, precision, arguments.program, arguments.tokens, arguments.rounds),

@@ -1,8 +1,8 @@
 // Greedy decoding of one sequence: `decode_bench FOLDER fp32|bf16 TOKENS` loads a checkpoint, makes
 // TOKENS tokens after a prompt of 16, and prints one JSON line with tokens a second and the share
 // of the memory bound: bytes of weights that a token reads, a second, over the bandwidth (read +
-// write) of copying 1 GB, of which a part follows every eighth token. bench/decode.py sets it
-// beside transformers.
+// write) of copying 1 GB, and over that of merely reading it, of which parts follow every sixteenth
+// token. bench/decode.py sets it beside transformers.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -52,21 +52,22 @@ double median(std::vector<double> values) {
 }
 
 struct Share {
-  double share;  // of the memory bound
-  double copy;   // bytes read and written a second
+  double share;          // of the bandwidth of copying
+  double copy;           // bytes read and written a second
+  double reading_share;  // of the bandwidth of reading
 };
 
-// Sixteen tokens and a part of the 1 GB copy take turns, and each turn is compared with its own
-// copy, so that both meet the same machine; the medians of all turns count. The first eight tokens
-// of a turn find the caches full of the copy, which decoding doesn't: a model that fits there is
-// back in them by then. They don't count.
+// Sixteen tokens and parts of the 1 GB copied and read take turns, and each turn is compared with
+// its own, so that all meet the same machine; the medians of all turns count. The first eight
+// tokens of a turn find the caches full of the copy, which decoding doesn't: a model that fits
+// there is back in them by then. They don't count.
 Share measure_share(const LoadedModel& loaded, const std::vector<int64_t>& prompt,
                     GenerationOptions options) {
   constexpr int64_t kPart = 64 << 20;
   const double bytes = bytes_per_token(loaded);
   MemoryCopy memory;
   memory.copy_bandwidth();
-  std::vector<double> tokens, copies, shares;
+  std::vector<double> tokens, copies, shares, reading_shares;
   Clock::time_point last;
   int made = 0;
   options.on_token = [&](size_t, int64_t) {
@@ -75,7 +76,11 @@ Share measure_share(const LoadedModel& loaded, const std::vector<int64_t>& promp
       const Clock::time_point start = Clock::now();
       memory.copy(kPart);
       copies.push_back(static_cast<double>(kPart) / since(start));
-      shares.push_back(bytes / median(tokens) / copies.back());
+      const Clock::time_point middle = Clock::now();
+      memory.read(kPart);
+      const double rate = bytes / median(tokens);
+      shares.push_back(rate / copies.back());
+      reading_shares.push_back(rate * since(middle) / static_cast<double>(kPart));
       tokens.clear();
       made = 0;
     }
@@ -87,7 +92,7 @@ Share measure_share(const LoadedModel& loaded, const std::vector<int64_t>& promp
     tokens.clear();
     WEFT_CHECK(generate(*loaded.model, {prompt}, options).ok(), "generation failed");
   }
-  return {median(shares), median(copies)};
+  return {median(shares), median(copies), median(reading_shares)};
 }
 
 int run(const char* folder, const std::string& compute, int64_t tokens) {
@@ -114,8 +119,9 @@ int run(const char* folder, const std::string& compute, int64_t tokens) {
   const Share share = measure_share(*loaded, prompt, options);
   std::printf(
       "{\"tokens_per_s\": %.2f, \"parameters\": %ld, \"bytes_per_token\": %.0f, "
-      "\"copy_gb_per_s\": %.2f, \"share\": %.4f}\n",
-      rate, loaded->table->numel(), bytes_per_token(*loaded), share.copy / 1e9, share.share);
+      "\"copy_gb_per_s\": %.2f, \"share\": %.4f, \"reading_share\": %.4f}\n",
+      rate, loaded->table->numel(), bytes_per_token(*loaded), share.copy / 1e9, share.share,
+      share.reading_share);
   return 0;
 }
 

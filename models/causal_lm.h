@@ -25,7 +25,7 @@ ParameterTable parameter_table(const ModelConfig& config);
 
 // What a forward pass over some rows gives to the step (spec/parallel.md 3.1, 9.4).
 struct LossTerms {
-  Tensor loss;         // [] fp64: target_weight * (nll_sum + penalty_sum), with its gradient
+  Tensor loss;         // [] fp64: weights.target * (nll_sum + penalty_sum), with its gradient
   Tensor nll_sum;      // [] fp64: sum of the targets' negative log-likelihoods, in nats
   Tensor penalty_sum;  // [] fp64: what z-loss and label smoothing add to it
   Tensor aux_sum;      // [] fp64: coef-weighted auxiliary losses, summed over layers and sequences

@@ -79,14 +79,17 @@ class HeadLossFunction final : public torch::autograd::Function<HeadLossFunction
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  torch::autograd::variable_list grads) {
-    WEFT_CHECK(!ctx->saved_data.empty(), "head_loss is differentiated at most once");
+    WEFT_CHECK(!ctx->saved_data.empty() && !at::GradMode::is_enabled(),
+               "head_loss is differentiated at most once");
     const Tensor hidden = ctx->saved_data["hidden"].toTensor();
     const Tensor head = ctx->saved_data["head"].toTensor();
-    ctx->saved_data.clear();  // nothing but autograd holds them: it need not copy
-    // Weighted before: a trainer's loss is this one plus others.
+    // What autograd alone holds it takes without a copy.
+    ctx->saved_data.clear();
+    // A trainer has put its weight into LossWeights, and adds other losses to this one.
     const bool as_they_are = grads[0].is_cpu() && grads[0].item<double>() == 1;
     for (const Tensor& grad : {hidden, head}) {
-      if (grad.defined() && !as_they_are) grad.mul_(grads[0].to(grad.scalar_type()));
+      if (!grad.defined() || as_they_are) continue;
+      grad.copy_(grad.to(grads[0].scalar_type()) * grads[0]);
     }
     return {hidden, head, {}, {}, {}};
   }

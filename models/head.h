@@ -30,9 +30,9 @@ struct HeadLoss {
 // The head and its loss over a slice of at most `rows` rows after the other, so that no more logits
 // than those exist: hidden [n, d], weight [V, d] in any type (computed with in hidden's), targets
 // [n] int64, negative where ignored. In bf16 the logits, their gradients, and a slice's part of the
-// weight's gradient are rounded to bf16 once each; sums over slices are in fp32 (fp64). The
-// gradients of hidden and weight are made in the forward pass: three products where recomputing
-// takes four. REQUIRES: it is differentiated at most once.
+// weight's gradient are rounded to bf16 once each; sums over slices are in fp32 (fp64),
+// and rounded to the weight's type. The gradients of hidden and weight are made in the forward
+// pass: three products where recomputing takes four. REQUIRES: it is differentiated at most once.
 HeadLoss head_loss(const Tensor& hidden, const Tensor& weight, const Tensor& targets,
                    const LossWeights& weights, int64_t rows);
 

@@ -194,7 +194,7 @@ Tensor Moe::grouped_experts(const Tensor& tokens, const Routing& routing,
   const std::vector<Tensor> gates = gate_.unbind(), ups = up_.unbind(), downs = down_.unbind();
   std::vector<Tensor> outputs;
   outputs.reserve(inputs.size());
-  const int64_t n = plan.assignment.size(0);
+  const int64_t n = tokens.size(0) * config_.top_k;
   const int64_t slice = mlp_rows(mini_sequences_, n, tokens.size(1), config_.intermediate_size);
   for (size_t i = 0; i < inputs.size(); ++i) {
     const std::vector<Tensor> weights = {gates[i], ups[i], downs[i]};

@@ -15,6 +15,7 @@ namespace {
 
 Tensor run_slices(const Tensor& x, const std::vector<Tensor>& weights, int64_t rows,
                   const RowFunction& f) {
+  if (rows >= x.size(0)) return f(x, weights);
   Tensor all;
   for_each_slice(x.size(0), rows, [&](int64_t first, int64_t size) {
     const Tensor y = f(x.narrow(0, first, size), weights);
@@ -92,6 +93,7 @@ class InSlices final : public torch::autograd::Function<InSlices> {
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  torch::autograd::variable_list grads) {
+    WEFT_CHECK(!at::GradMode::is_enabled(), "in_slices has no second derivatives");
     std::vector<Tensor> weights = ctx->get_saved_variables();
     const Tensor x = weights.back();
     weights.pop_back();

@@ -14,7 +14,7 @@ using RowFunction = std::function<Tensor(const Tensor& x, const std::vector<Tens
 // f(x, weights), a slice of at most `rows` rows after the other. Where a gradient is wanted, x
 // alone is kept for it, and f runs a second time, slice by slice, before each is given its
 // gradient. The weights' gradients are summed over slices in fp32 (fp64 for fp64) and rounded once.
-// f must not depend on the order of its calls.
+// f must not depend on the order of its calls. REQUIRES: no second derivatives.
 Tensor in_slices(const Tensor& x, const std::vector<Tensor>& weights, int64_t rows,
                  const RowFunction& f);
 

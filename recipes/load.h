@@ -50,8 +50,8 @@ std::string write_model(const ModelRecipe& recipe);
 
 // Keys whose values differ, as "optim.eps: 1e-08 in the run, 1e-06 now", apart from those that a
 // resumed run may change: device, threads, stages.*.steps, micro_batch_tokens, logging.*,
-// checkpoint.*. precision.compute is left out too: what matters is what its `auto` came to, which
-// the trainer compares.
+// checkpoint.*, memory.*. precision.compute is left out too: what matters is what its `auto` came
+// to, which the trainer compares.
 std::vector<std::string> differences(const Recipe& stored, const Recipe& now);
 
 // What a model computes otherwise than the one that its weights come from, as "model.rope.theta:

@@ -127,13 +127,20 @@ double layer_bytes(const LayerConfig& layer, double d, Widths w, bool in_slices)
 }
 
 // While a feed-forward part's slice is computed again: gate, up, activation and product, and the
-// gradients of three of them.
-double slice_bytes(const FeedForwardRows& rows, Widths w) {
-  return rows.in_slices() ? 7 * w.x * static_cast<double>(rows.at_once * rows.width) : 0;
+// gradients of three of them; the sums of three weights' gradients and a slice's part of them (of
+// one expert at a time), and the joint weight of gate and up with its gradient, which experts don't
+// have.
+double slice_bytes(const LayerConfig& layer, const FeedForwardRows& rows, double d, Widths w) {
+  if (!rows.in_slices()) return 0;
+  const double matrix = d * static_cast<double>(rows.width);
+  const double joint = std::holds_alternative<MlpConfig>(layer.feed_forward) ? 4 * w.x : 0;
+  return 7 * w.x * static_cast<double>(rows.at_once * rows.width) +
+         matrix * (3 * w.m + 3 * w.x + joint);
 }
 
-// A slice of logits, which become their gradients; the gradients of hidden states and head; and
-// where the head is computed with in fewer bits, its copy and a slice's part of its gradient.
+// A slice of logits, which become their gradients (with a copy in the wide type on a GPU, not
+// counted); the gradients of hidden states and head; and where the head is computed with in fewer
+// bits, its copy and a slice's part of its gradient.
 double head_bytes(const ModelConfig& config, const MiniSequences& mini_sequences, int64_t tokens,
                   Widths w) {
   const double rows = static_cast<double>(head_rows(mini_sequences, tokens, config.hidden_size,
@@ -195,7 +202,7 @@ MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes) {
         feed_forward_rows(layer, mini_sequences, tokens, config.hidden_size);
     const double bytes = n * layer_bytes(layer, d, w, rows.in_slices());
     kept += bytes + w.x * fixed_elements(layer, d, rows.in_slices());
-    largest = std::max(largest, bytes + slice_bytes(rows, w));
+    largest = std::max(largest, bytes + slice_bytes(layer, rows, d, w));
   }
   return {
       .parameters = to_bytes(w.m * masters + w.x * copies),

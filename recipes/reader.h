@@ -98,7 +98,7 @@ class MapReader {
     }
   }
 
-  // Keys that are not written are those of no map: a map replaces what stood there.
+  // Recipes are merged before they are read: the map is whole.
   template <class T>
   void read_word_or_map(const YamlNode& node, const std::string& path, const Check& check,
                         T& value) {
@@ -109,7 +109,9 @@ class MapReader {
     if (read_scalar(node, check, value.word).empty()) {
       value.map.reset();
     } else {
-      complain(node, path, found_words(node) + ", must be " + type_words<T>());
+      complain(node, path,
+               found_words(node) + ", must be " + type_words<T>() +
+                   suggestion<decltype(value.word)>(node));
     }
   }
 

@@ -86,26 +86,16 @@ struct PrecisionConfig {
   }
 };
 
-struct LossConfig {
-  double z_loss = 0;
-  double label_smoothing = 0;
-  Penalties penalties() const { return {z_loss, label_smoothing}; }
-  static void describe(auto& self, auto& schema) {
-    schema.field("z_loss", self.z_loss, at_least(0),
-                 "times the square of each target's log-sum-exp of the logits, added to the loss: "
-                 "keeps the logits from drifting (1e-4 in OpenELM and PaLM)");
-    schema.field("label_smoothing", self.label_smoothing, within(0, 1),
-                 "share of each target's probability that is spread over the whole vocabulary");
-  }
-};
-
 struct MemoryConfig {
   MiniSequences mini_sequences;
   static void describe(auto& self, auto& schema) {
     schema.field("mini_sequences", self.mini_sequences, any(),
                  "how many tokens feed-forward parts and the head take at once: the fewer, the "
-                 "less memory, at some cost in time; auto: as many as make their values about as "
-                 "large as the hidden states, at least 1024; none: all of a micro-batch");
+                 "less memory. The head's slices cost little time, those of feed-forward parts a "
+                 "second forward pass of theirs. auto: so many that a slice's values take about "
+                 "as much as the hidden states of all tokens, but at least 1024 (for "
+                 "feed-forward parts: and at least hidden_size); none: all of a micro-batch, "
+                 "the fastest where memory allows it");
   }
 };
 
@@ -168,7 +158,7 @@ struct Recipe {
   std::vector<StageConfig> stages;
   OptimConfig optim;
   PrecisionConfig precision;
-  LossConfig loss;
+  Penalties loss;
   MemoryConfig memory;
   ValidationConfig validation;
   GuardConfig guard;

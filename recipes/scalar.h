@@ -46,7 +46,9 @@ std::string type_words() {
   } else if constexpr (IsList<T>::value) {
     return "a list, each " + type_words<typename T::value_type>();
   } else if constexpr (IsWordOrMap<T>::value) {
-    return type_words<decltype(T().word)>() + ", or a map";
+    std::string words;
+    for (const auto& entry : enum_names(T().word)) words += std::string(entry.name) + ", ";
+    return words.substr(0, words.size() - 2) + " or a map";
   } else if constexpr (Described<T>) {
     return "a map";
   } else if constexpr (std::is_same_v<T, bool>) {
@@ -93,6 +95,15 @@ std::string write_plain(int64_t value);
 std::string write_plain(double value);
 std::string write_plain(const std::string& value);
 
+// "; did you mean 'none'?" where a word is near to one of several, or "".
+template <NamedEnum T>
+std::string suggestion(const YamlNode& node) {
+  std::vector<std::string> names;
+  for (const auto& entry : enum_names(T{})) names.push_back(entry.name);
+  const std::string near = nearest_word(node.text, names);
+  return near.empty() || names.size() == 1 ? "" : "; did you mean '" + near + "'?";
+}
+
 // Reads a scalar of any kind, checks its range, and stores it if nothing is wrong. Returns the
 // complaint in full ("is 0, must be at least 1"), or "".
 template <class T>
@@ -110,17 +121,13 @@ std::string read_scalar(const YamlNode& node, const Check& check, T& value) {
       problem += std::string(" or ") + T::word();
     return problem;
   } else if constexpr (NamedEnum<T>) {
-    std::vector<std::string> names;
     for (const auto& entry : enum_names(T{})) {
       if (node.kind == YamlNode::Kind::kScalar && node.text == entry.name) {
         value = entry.value;
         return "";
       }
-      names.push_back(entry.name);
     }
-    const std::string near = nearest_word(node.text, names);
-    return found_words(node) + ", must be " + type_words<T>() +
-           (near.empty() || names.size() == 1 ? "" : "; did you mean '" + near + "'?");
+    return found_words(node) + ", must be " + type_words<T>() + suggestion<T>(node);
   } else {
     T read{};
     const std::string problem = read_plain(node, read);

@@ -170,7 +170,7 @@ absl::Status Run::update(const StepPlace& place, RunMetrics& metrics) {
   if (!loader_ || loader_stage_ != place.stage) open_loader(place);
   const std::vector<Batch> batches = loader_->next();
   const StepResult result =
-      compute_gradients(model_, store_, batches, recipe_.loss.penalties(), recipe_.optim.clip_norm);
+      compute_gradients(model_, store_, batches, recipe_.loss, recipe_.optim.clip_norm);
   const double lr = learning_rate(stage.schedule, place.step, stage.steps);
   const Verdict verdict = judge(recipe_.guard, result.loss, result.grad_norm, state_);
   if (verdict == Verdict::kUpdate) {

@@ -87,7 +87,7 @@ absl::Status RunMetrics::step(const TrainingState& state, const StepResult& resu
   row.add("tokens", state.tokens);
   row.add("loss", result.loss);
   row.add("aux_loss", result.aux_loss);
-  if (recipe_->loss.penalties() != Penalties{}) row.add("penalty", result.penalty);
+  if (recipe_->loss != Penalties{}) row.add("penalty", result.penalty);
   row.add("learning_rate", learning_rate);
   row.add("grad_norm", result.grad_norm);
   row.add("skipped", state.skipped);

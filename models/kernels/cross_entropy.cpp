@@ -5,8 +5,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/full_like.h>
-#include <ATen/ops/logsumexp.h>
 
 #include "base/check.h"
 #include "models/kernels/cpu/cross_entropy.h"
@@ -63,18 +61,29 @@ CrossEntropy cross_entropy_reference(Tensor& logits, const Tensor& targets,
                                      std::optional<double> gradient_scale) {
   check_operands(logits, targets);
   const at::NoGradGuard no_grad;
-  const Tensor z = logits.to(wide_type(logits.scalar_type()));
-  const Tensor used = targets.ge(0), index = targets.clamp_min(0).unsqueeze(1);
-  const Tensor lse = z.logsumexp({1}), chosen = z.gather(1, index).squeeze(1);
-  const Tensor penalty =
-      penalties.z_loss * lse.square() + penalties.label_smoothing * (chosen - z.mean(1));
-  CrossEntropy result{(lse - chosen).masked_fill(~used, 0), penalty.masked_fill(~used, 0)};
-  if (!gradient_scale.has_value()) return result;
+  const int64_t rows = logits.size(0);
+  const at::ScalarType wide = wide_type(logits.scalar_type());
+  if (rows == 0)
+    return {at::empty({0}, logits.options().dtype(wide)),
+            at::empty({0}, logits.options().dtype(wide))};
+  const Tensor ignored = targets.lt(0), index = targets.clamp_min(0).unsqueeze(1);
+  const Tensor largest = logits.amax({1}, /*keepdim=*/true).to(wide);  // [n, 1], as all below
+  // From the largest logit on, so that a sure prediction keeps its digits; one copy in the wide
+  // type.
+  Tensor z = logits.to(wide, /*non_blocking=*/false, /*copy=*/true).sub_(largest);
+  const Tensor chosen = z.gather(1, index), mean = z.mean(1, /*keepdim=*/true);
+  const Tensor sum = z.exp_().sum(1, /*keepdim=*/true), log_sum = sum.log();
+  const Tensor lse = log_sum + largest;
   const double smoothing = penalties.label_smoothing;
-  Tensor g = (z - lse.unsqueeze(1)).exp() * (1 + 2 * penalties.z_loss * lse.unsqueeze(1)) -
-             smoothing / static_cast<double>(z.size(1));
-  g = g.scatter_add(1, index, at::full_like(index, smoothing - 1, g.options()));
-  logits.copy_((g * *gradient_scale).masked_fill(~used.unsqueeze(1), 0));
+  const Tensor penalty = penalties.z_loss * lse.square() + smoothing * (chosen - mean);
+  CrossEntropy result{(log_sum - chosen).squeeze(1).masked_fill_(ignored, 0),
+                      penalty.squeeze(1).masked_fill_(ignored, 0)};
+  if (!gradient_scale.has_value()) return result;
+  const double scale = *gradient_scale;
+  z.mul_((1 + 2 * penalties.z_loss * lse) / sum * scale);
+  z.sub_(scale * smoothing / static_cast<double>(z.size(1)));
+  z.scatter_(1, index, z.gather(1, index) - scale * (1 - smoothing));
+  logits.copy_(z.masked_fill_(ignored.unsqueeze(1), 0));
   return result;
 }
 

@@ -1,9 +1,9 @@
 #pragma once
 // Cross-entropy of rows of logits, and its gradient in place of them (spec/models.md 4;
-// spec/methods.md 1.3): one pass over memory where log_softmax, its loss and their gradients take
-// six.
+// spec/methods.md 1.3): no log_softmax, and no gradient beside the logits, is ever in memory.
 #include <optional>
 
+#include "base/schema.h"
 #include "base/tensor.h"
 #include "models/kernels/cpu/isa.h"
 
@@ -16,6 +16,15 @@ struct Penalties {
   // (arXiv:1512.00567 7).
   double label_smoothing = 0;
 
+  static void describe(auto& self, auto& schema) {
+    schema.field("z_loss", self.z_loss, at_least(0),
+                 "times the square of each target's log-sum-exp of the logits: keeps them from "
+                 "drifting (1e-4 in OpenELM and PaLM). Optimised beside the loss, and logged as "
+                 "`penalty`");
+    schema.field("label_smoothing", self.label_smoothing, within(0, 1),
+                 "share of each target's probability that is spread over the whole vocabulary, as "
+                 "a term beside the loss; logged as `penalty` too");
+  }
   bool operator==(const Penalties&) const = default;
 };
 
@@ -32,7 +41,8 @@ struct CrossEntropy {
 CrossEntropy cross_entropy(Tensor& logits, const Tensor& targets, const Penalties& penalties,
                            std::optional<double> gradient_scale, cpu::Isa isa = cpu::best_isa());
 
-// The same in plain operators: for tests and for devices without a kernel.
+// The same in plain operators, with a copy of the logits in the wide type: for tests and for
+// devices without a kernel.
 CrossEntropy cross_entropy_reference(Tensor& logits, const Tensor& targets,
                                      const Penalties& penalties,
                                      std::optional<double> gradient_scale);

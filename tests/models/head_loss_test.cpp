@@ -6,8 +6,10 @@
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include "models/head.h"
 #include "tests/support/closeness.h"
@@ -124,14 +126,46 @@ TEST(HeadLoss, GivesNoGradientWhereNoneIsWanted) {
   }
 }
 
-// The head of a tied embedding is kept in the master's type: its gradient is not rounded to bf16.
+// The head of a tied embedding is kept in the master's type: each slice's part of its gradient is
+// rounded to bf16, their sum is not.
 TEST(HeadLoss, GivesAWideHeadAWideGradient) {
   const Inputs in = inputs(at::kBFloat16, false);
   const Tensor weight = in.weight.detach().to(at::kFloat).set_requires_grad(true);
   head_loss(in.hidden, weight, in.targets, {}, 7).loss.backward();
   ASSERT_EQ(weight.grad().scalar_type(), at::kFloat);
-  const Tensor rounded = weight.grad().to(at::kBFloat16).to(at::kFloat);
-  EXPECT_FALSE(rounded.equal(weight.grad()));
+  const Inputs wide{in.hidden.detach().to(at::kDouble), in.weight.detach().to(at::kDouble),
+                    in.targets};
+  const Result truth = plain(wide, {}, 1);
+  expect_as_exact(weight.grad(), plain(in, {}, 1).weight_grad.to(at::kFloat), truth.weight_grad);
+  EXPECT_FALSE(weight.grad().to(at::kBFloat16).to(at::kFloat).equal(weight.grad()));
+}
+
+// What the loss is multiplied with afterwards is not rounded to bf16.
+TEST(HeadLoss, IsScaledInTheWideType) {
+  const Inputs in = inputs(at::kBFloat16, false);
+  const Result whole = by_slices(in, {}, 7, 1), part = by_slices(in, {}, 7, 0.3);
+  const Tensor expected = (whole.hidden_grad.to(at::kDouble) * 0.3).to(at::kBFloat16);
+  EXPECT_TRUE(part.hidden_grad.equal(expected));
+}
+
+TEST(HeadLoss, TakesAnyStrides) {
+  const Inputs in = inputs(at::kDouble, true);
+  const Result truth = plain(in, {}, 1);
+  const Inputs turned{in.hidden.detach().t().contiguous().t(),
+                      in.weight.detach().t().contiguous().t(),
+                      at::stack({in.targets, in.targets}, 1).select(1, 0)};
+  const Result ours = by_slices(turned, {}, 7, 1);
+  EXPECT_LE(max_difference(ours.hidden_grad, truth.hidden_grad), 1e-13);
+  EXPECT_LE(max_difference(ours.weight_grad, truth.weight_grad), 1e-13);
+}
+
+TEST(HeadLossDeathTest, IsDifferentiatedOnce) {
+  const Inputs in = inputs(at::kFloat, false);
+  const Tensor loss = head_loss(in.hidden, in.weight, in.targets, {}, 7).loss;
+  EXPECT_DEATH(torch::autograd::grad({loss}, {in.hidden}, {}, true, /*create_graph=*/true),
+               "at most once");
+  torch::autograd::grad({loss}, {in.hidden}, {}, /*retain_graph=*/true);
+  EXPECT_DEATH(torch::autograd::grad({loss}, {in.hidden}), "at most once");
 }
 
 TEST(HeadLoss, IsZeroWithoutTargets) {

@@ -3,6 +3,7 @@
 #include "models/mini_sequences.h"
 
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,6 +12,8 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/tanh.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/function.h>
 
 #include "models/recompute.h"
 #include "tests/support/closeness.h"
@@ -61,6 +64,7 @@ TEST(MiniSequences, SlicesAreEvenAndFew) {
   EXPECT_EQ(slices(3, 1), (Sizes{1, 1, 1}));
   EXPECT_EQ(slices(0, 5), (Sizes{}));
   EXPECT_EQ(slices(640, 300), (Sizes{256, 192, 192}));  // multiples of 64
+  EXPECT_EQ(slices(640, 127), (Sizes{107, 107, 107, 107, 106, 106}));
   EXPECT_EQ(slices(640, 63), (Sizes{59, 59, 58, 58, 58, 58, 58, 58, 58, 58, 58}));
 }
 
@@ -89,6 +93,31 @@ TEST(InSlices, HasTheGradientsOfTheWhole) {
     EXPECT_LE(max_difference(ours.weights[0].grad(), whole.weights[0].grad()), 1e-14);
     EXPECT_LE(max_difference(ours.weights[2].grad(), whole.weights[2].grad()), 1e-14);
   }
+}
+
+// Each slice is run once forward and once more backward, and none has more rows than asked for.
+TEST(InSlices, RunsEverySliceTwice) {
+  const Row row;
+  std::vector<int64_t> sizes;
+  const auto counted = [&](const Tensor& x, const std::vector<Tensor>& w) {
+    sizes.push_back(x.size(0));
+    return layer(x, w);
+  };
+  const Tensor y = in_slices(row.x, row.weights, 4, counted);
+  EXPECT_EQ(sizes, (std::vector<int64_t>{4, 4, 3}));
+  y.sum().backward();
+  EXPECT_EQ(sizes, (std::vector<int64_t>{4, 4, 3, 4, 4, 3}));
+  sizes.clear();
+  const at::NoGradGuard no_grad;
+  in_slices(row.x, row.weights, 4, counted);
+  EXPECT_EQ(sizes, (std::vector<int64_t>{4, 4, 3}));
+}
+
+TEST(InSlicesDeathTest, HasNoSecondDerivatives) {
+  const Row row;
+  const Tensor y = in_slices(row.x, row.weights, 4, layer).sum();
+  EXPECT_DEATH(torch::autograd::grad({y}, {row.x}, {}, true, /*create_graph=*/true),
+               "no second derivatives");
 }
 
 TEST(InSlices, LeavesFrozenInputsAlone) {
@@ -129,6 +158,35 @@ Text text(int64_t length) {
     }
   }
   return t;
+}
+
+// Nodes of a graph whose names contain `name`.
+int count_nodes(const Tensor& end, const std::string& name) {
+  std::set<torch::autograd::Node*> seen;
+  std::vector<torch::autograd::Node*> next = {end.grad_fn().get()};
+  int count = 0;
+  while (!next.empty()) {
+    torch::autograd::Node* node = next.back();
+    next.pop_back();
+    if (node == nullptr || !seen.insert(node).second) continue;
+    count += node->name().find(name) != std::string::npos ? 1 : 0;
+    for (const auto& edge : node->next_edges()) next.push_back(edge.function.get());
+  }
+  return count;
+}
+
+// Two layers with an MLP, two with four experts each.
+TEST(MiniSequences, AreTakenByEveryFeedForwardPart) {
+  const TinyModel whole(tiny_recipe(Family::kJamba, 4));
+  const Text t = text(19);
+  const auto nodes = [&](const MiniSequences& mini_sequences) {
+    const CausalLM model(whole->config(), whole.store(), mini_sequences);
+    const Documents documents = Documents::from_ids(t.ids, at::kCPU);
+    return count_nodes(model.loss(t.tokens, t.targets, documents).loss, "InSlices");
+  };
+  EXPECT_EQ(nodes(MiniSequenceRule::kNone), 0);
+  EXPECT_EQ(nodes({}), 0);  // 38 tokens are few
+  EXPECT_EQ(nodes(MiniSequenceRows{5, 1}), 2 + 2 * 4);
 }
 
 using Gradients = std::map<std::string, Tensor>;  // by name; "" is the loss

@@ -201,14 +201,14 @@ validation: {max_tokens: auto})",
        .from = "seed: 1",
        .to = R"(seed: 1
 memory: {mini_sequences: non})",
-       .expected = "r.yaml:3:26: memory.mini_sequences: is 'non', must be one of auto, none, "
-                   "or a map"},
+       .expected = "r.yaml:3:26: memory.mini_sequences: is 'non', must be auto, none or a map; did "
+                   "you mean "
+                   "'none'?"},
       {.name = "MiniSequencesAreANumber",
        .from = "seed: 1",
        .to = R"(seed: 1
 memory: {mini_sequences: 512})",
-       .expected =
-           "r.yaml:3:26: memory.mini_sequences: is '512', must be one of auto, none, or a map"},
+       .expected = "r.yaml:3:26: memory.mini_sequences: is '512', must be auto, none or a map"},
       {.name = "MiniSequencesLackRows",
        .from = "seed: 1",
        .to = R"(seed: 1

@@ -48,7 +48,18 @@ TEST(Differences, LeaveOutWhatAResumedRunMayChange) {
   now.stages[0].micro_batch_tokens = Auto<int64_t>(64);
   now.checkpoint.keep = 9;
   now.logging.tensorboard = false;
+  now.memory.mini_sequences = MiniSequenceRows{64, 32};
   EXPECT_EQ(found(now), "");
+  now.memory.mini_sequences = MiniSequenceRule::kNone;
+  EXPECT_EQ(found(now), "");
+}
+
+TEST(Differences, TellWhatIsOptimised) {
+  Recipe now = good();
+  now.loss = {.z_loss = 1e-4, .label_smoothing = 0.1};
+  EXPECT_THAT(differences(good(), now),
+              testing::ElementsAre("loss.z_loss: 0 in the run, 1e-04 now",
+                                   "loss.label_smoothing: 0 in the run, 0.1 now"));
 }
 
 TEST(Differences, ListNamesTheSeedAndValidation) {

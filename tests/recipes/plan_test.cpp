@@ -69,6 +69,36 @@ TEST(PlanMemory, ActivationsOfOneLayerByHand) {
   EXPECT_EQ(plan_memory(*recipe, 4).activations, token + joint);
 }
 
+// The same with 40 tokens, of which 30 at a time: of the feed-forward part nothing is kept but what
+// the norm gives, and nothing joint; of the logits only two tokens' exist.
+TEST(PlanMemory, MiniSequencesByHand) {
+  const auto plan = [](const char* mini_sequences, int compute_bytes) {
+    const auto recipe = parse_recipe(
+        absl::StrCat("name: one\nmodel: {family: llama, hidden_size: 64, num_layers: 1, "
+                     "num_heads: 2, intermediate_size: 128, vocab_size: 1000}\nmemory: "
+                     "{mini_sequences: ",
+                     mini_sequences,
+                     "}\nstages:\n- {steps: 1, sequence_length: 40, batch_tokens: 40, "
+                     "data: {sources: [{path: x}]}}\n"),
+        "one");
+    WEFT_CHECK(recipe.ok(), recipe.status());
+    return plan_memory(*recipe, compute_bytes);
+  };
+  const int64_t n = 40, d = 64, f = 128, v = 1000;
+  const MemoryPlan whole = plan("none", 4), sliced = plan("{mlp_rows: 30, head_rows: 2}", 4);
+  EXPECT_EQ(plan("auto", 4).total(), whole.total());  // 40 tokens are few
+  EXPECT_EQ(whole.activations - sliced.activations, 4 * (n * 4 * f + 2 * d * f));
+  // The layer without its inner values, and one slice: seven of its values, and gradients of its
+  // weights twice, the joint one among them.
+  const int64_t slice = 4 * (7 * 30 * f + 10 * d * f);
+  EXPECT_EQ(whole.working - sliced.working, 4 * (n - 2) * v + 4 * n * 4 * f - slice);
+  // bf16: logits of two bytes, and the head's copy and a slice's part of its gradient beside it.
+  const MemoryPlan small = plan("{mlp_rows: 40, head_rows: 2}", 2);
+  const MemoryPlan large = plan("{mlp_rows: 40, head_rows: 3}", 2);
+  EXPECT_EQ(large.working - small.working, 2 * v);
+  EXPECT_EQ(large.activations, small.activations);
+}
+
 // One layer of jamba with experts, fp32, one token, beside the same layer with an MLP: instead of 4
 // f values and the joint gate and up, the router's input d, 4 values an expert, the results of k
 // experts in two types and their 4 f values each, and half of 64 rows of d + 4 f an expert.

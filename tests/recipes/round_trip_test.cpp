@@ -140,6 +140,7 @@ TEST(WriteRecipe, KeepsWordsAndEmptyLists) {
   recipe.stages[0].steps = recipe.stages[0].sequence_length = recipe.stages[0].batch_tokens = 1;
   recipe.stages[0].data.sources.resize(1);
   recipe.stages[0].data.sources[0].path = "null";
+  recipe.memory.mini_sequences = MiniSequenceRule::kNone;
   EXPECT_EQ(collected(read_back<Recipe>(write_recipe(recipe))), collected(recipe));
 }
 

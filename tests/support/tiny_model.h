@@ -65,6 +65,7 @@ class TinyModel final {
   const CausalLM* operator->() const { return &model_; }
   // Changed values are the model's at once, where it computes in the masters' type.
   ParameterStore& store() { return store_; }
+  const ParameterStore& store() const { return store_; }
 
  private:
   CausalLM initialized(uint64_t seed) {

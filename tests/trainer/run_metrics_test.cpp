@@ -50,6 +50,7 @@ class RunMetricsTest : public testing::Test {
   void train(RunMetrics& metrics, int first, int last) {
     for (int step = first; step <= last; ++step) {
       const StepResult result{.loss = 6.0 - step,
+                              .penalty = 0.125,
                               .aux_loss = 0.25,
                               .grad_norm = 1.5,
                               .targets = 64,
@@ -86,9 +87,18 @@ TEST_F(RunMetricsTest, ARowEveryLoggedUpdateAndOneForTheLast) {
   EXPECT_EQ(all[1]["tokens"], 256);
   EXPECT_EQ(all[1]["loss"], 2.0);
   EXPECT_EQ(all[1]["aux_loss"], 0.25);
+  EXPECT_FALSE(all[1].contains("penalty"));
   EXPECT_EQ(all[1]["learning_rate"], 0.004);
   EXPECT_EQ(all[1]["grad_norm"], 1.5);
   EXPECT_EQ(all[1]["skipped"], 1);
+}
+
+TEST_F(RunMetricsTest, APenaltyIsLoggedWhereThereIsOne) {
+  recipe_.loss.z_loss = 1e-4;
+  const RunDirectory run = directory();
+  RunMetrics metrics = open(run, 0);
+  train(metrics, 1, 2);
+  EXPECT_EQ(rows().at(0)["penalty"], 0.125);
 }
 
 TEST_F(RunMetricsTest, TheLoadOfExpertsStandsUnderTheNumberOfTheirLayer) {
