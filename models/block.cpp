@@ -81,7 +81,7 @@ Tensor Block::forward(const Tensor& x, const ForwardPass& pass) const {
   const Tensor normed = mixer_norm_(x, compute_type_);
   Tensor sum =
       x + std::visit([&](const auto& mixer) { return mixer.forward(normed, pass); }, mixer_);
-  add_feed_forward(pass.stats, sum);
+  add_feed_forward(pass.stats, pass.values, sum);
   return sum;
 }
 
@@ -96,7 +96,7 @@ void Block::extend(NewTokens& tokens, LayerState& state, Tensor& x) const {
   } else {
     x = x + mix(mixer_norm_(x, compute_type_), tokens, state);
   }
-  add_feed_forward(nullptr, x);
+  add_feed_forward(nullptr, Values::kWanted, x);
 }
 
 Tensor Block::mix(const Tensor& normed, NewTokens& tokens, LayerState& state) const {
@@ -109,12 +109,12 @@ Tensor Block::mix(const Tensor& normed, NewTokens& tokens, LayerState& state) co
   return std::get<Mamba2>(mixer_).extend(normed, tokens, std::get<ScanState>(state));
 }
 
-void Block::add_feed_forward(RouterStats* stats, Tensor& x) const {
+void Block::add_feed_forward(RouterStats* stats, Values values, Tensor& x) const {
   if (std::holds_alternative<std::monostate>(feed_forward_)) return;
   const bool fused = stats == nullptr && feed_forward_norm_.can_decode(x, compute_type_);
   if (const auto* mlp = std::get_if<Mlp>(&feed_forward_)) {
     if (fused && mlp->can_decode()) return mlp->decode(feed_forward_norm_.rms_weights(), x);
-    x = x + mlp->forward(feed_forward_norm_(x, compute_type_));
+    x = x + mlp->forward(feed_forward_norm_(x, compute_type_), values);
     return;
   }
   const Moe& moe = std::get<Moe>(feed_forward_);

@@ -1,6 +1,7 @@
 #include "models/causal_lm.h"
 
 #include <algorithm>
+#include <memory>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
@@ -11,6 +12,7 @@
 #include "base/check.h"
 #include "models/kernels/dispatch.h"
 #include "models/kernels/head_step.h"
+#include "models/recompute.h"
 
 namespace weft {
 namespace {
@@ -47,6 +49,37 @@ double pooled_coefficient(const ModelConfig& config) {
   return 0;
 }
 
+// What blocks share, for as long as one of them may be computed again.
+struct Shared {
+  Documents documents;
+  Rotations rotations;
+};
+
+// Adds to `stats` what the block's router reports.
+Tensor recomputed_block(const Block& block, const Tensor& x, const std::shared_ptr<Shared>& shared,
+                        RouterStats* stats) {
+  const auto first = std::make_shared<RouterStats>();  // of the forward pass
+  const auto run = [&block, shared, first, with_stats = stats != nullptr](const Tensor& input,
+                                                                          Values values) {
+    RouterStats own;
+    std::vector<Tensor> outputs = {block.forward(
+        input, {shared->documents, shared->rotations, with_stats ? &own : nullptr, values})};
+    outputs.insert(outputs.end(), own.aux_sums.begin(), own.aux_sums.end());
+    outputs.insert(outputs.end(), own.probability_sums.begin(), own.probability_sums.end());
+    first->expert_counts = own.expert_counts;
+    first->tokens = own.tokens;
+    return outputs;
+  };
+  const std::vector<Tensor> outputs = recomputed(x, run);
+  if (outputs.size() > 1) stats->aux_sums.push_back(outputs[1]);
+  if (outputs.size() > 2) stats->probability_sums.push_back(outputs[2]);
+  if (!first->expert_counts.empty()) {
+    stats->expert_counts.push_back(first->expert_counts[0]);
+    stats->tokens = first->tokens;
+  }
+  return outputs[0];
+}
+
 }  // namespace
 
 ParameterTable parameter_table(const ModelConfig& config) {
@@ -79,17 +112,17 @@ ParameterTable parameter_table(const ModelConfig& config) {
 }
 
 CausalLM::CausalLM(const ModelConfig& config, const ParameterStore& store,
-                   const MiniSequences& mini_sequences)
+                   const MemoryConfig& memory)
     : config_(config),
       types_(store.types()),
-      mini_sequences_(mini_sequences),
+      memory_(memory),
       embedding_(store.compute(kEmbedding)),
       final_norm_(config.norm, store, kFinalNorm),
       head_(config.tie_embeddings ? embedding_ : store.compute(kHead)) {
   if (config.learned_positions > 0) position_embedding_ = store.compute(kPositions);
   blocks_.reserve(config.layers.size());
   for (size_t i = 0; i < config.layers.size(); ++i) {
-    blocks_.emplace_back(config, static_cast<int64_t>(i), mini_sequences, store);
+    blocks_.emplace_back(config, static_cast<int64_t>(i), memory.mini_sequences, store);
   }
 }
 
@@ -101,11 +134,16 @@ Tensor CausalLM::embed(const Tensor& tokens, const Tensor& positions) const {
 
 Tensor CausalLM::hidden(const Tensor& tokens, const Documents& documents,
                         RouterStats* stats) const {
-  Rotations rotations(documents.positions,
-                      has_dynamic_rope(config_) ? documents.lengths() : Tensor{});
-  const ForwardPass pass{documents, rotations, stats};
+  const Tensor lengths = has_dynamic_rope(config_) ? documents.lengths() : Tensor{};
+  const auto shared =
+      std::make_shared<Shared>(Shared{documents, Rotations(documents.positions, lengths)});
   Tensor x = embed(tokens, documents.positions);
-  for (const Block& block : blocks_) x = block.forward(x, pass);
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const bool differentiable = at::GradMode::is_enabled() && x.requires_grad();
+    x = differentiable && memory_.recomputes(i)
+            ? recomputed_block(blocks_[i], x, shared, stats)
+            : blocks_[i].forward(x, {shared->documents, shared->rotations, stats});
+  }
   return final_norm_(x, types_.compute);
 }
 
@@ -165,7 +203,7 @@ LossTerms CausalLM::loss(const Tensor& tokens, const Tensor& targets, const Docu
                          const LossWeights& weights) const {
   RouterStats stats;
   const Tensor x = hidden(tokens, documents, &stats).reshape({-1, config_.hidden_size});
-  const int64_t rows = head_rows(mini_sequences_, x.size(0), config_.hidden_size,
+  const int64_t rows = head_rows(memory_.mini_sequences, x.size(0), config_.hidden_size,
                                  config_.vocab_size, c10::elementSize(types_.compute));
   const HeadLoss head = head_loss(x, head_, targets.reshape(-1), weights, rows);
   LossTerms terms;

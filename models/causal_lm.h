@@ -15,7 +15,7 @@
 #include "models/decoding_state.h"
 #include "models/documents.h"
 #include "models/head.h"
-#include "models/mini_sequences.h"
+#include "models/memory_config.h"
 #include "parallel/parameter_store.h"
 
 namespace weft {
@@ -37,8 +37,8 @@ struct LossTerms {
 class CausalLM final {
  public:
   // Holds the store's compute values; `store` must outlive the model.
-  CausalLM(const ModelConfig& config, const ParameterStore& store,
-           const MiniSequences& mini_sequences = {});
+  // Gradients need the model until the backward pass has ended, where layers are computed again.
+  CausalLM(const ModelConfig& config, const ParameterStore& store, const MemoryConfig& memory = {});
 
   // tokens [Bz, T] int64 -> hidden states [Bz, T, d] after the final norm.
   Tensor hidden(const Tensor& tokens, const Documents& documents, RouterStats* stats) const;
@@ -68,7 +68,7 @@ class CausalLM final {
   Tensor advance(const Tensor& tokens, DecodingState& state) const;
 
   StoreTypes types_;
-  MiniSequences mini_sequences_;
+  MemoryConfig memory_;
   Tensor embedding_;           // [V, d]
   Tensor position_embedding_;  // [positions, d], undefined without learned positions
   Norm final_norm_;

@@ -6,7 +6,6 @@
 
 #include "base/check.h"
 #include "models/kernels/swiglu_step.h"
-#include "models/recompute.h"
 
 namespace weft {
 
@@ -44,7 +43,7 @@ Mlp::Mlp(const MlpConfig& config, const MiniSequences& mini_sequences, const Par
   if (config.gated) gate_ = Linear(store, prefix + ".gate");
 }
 
-Tensor Mlp::forward(const Tensor& x) const {
+Tensor Mlp::forward(const Tensor& x, Values values) const {
   const Tensor tokens = x.reshape({-1, x.size(-1)});
   const int64_t n = tokens.size(0);
   const int64_t rows = mlp_rows(mini_sequences_, n, x.size(-1), config_.intermediate_size);
@@ -54,7 +53,7 @@ Tensor Mlp::forward(const Tensor& x) const {
   };
   const std::vector<Tensor> weights = {gate_.weight, gate_.bias,   up_.weight,
                                        up_.bias,     down_.weight, down_.bias};
-  return in_slices(tokens, weights, rows, slice).reshape(x.sizes());
+  return in_slices(tokens, weights, rows, slice, values).reshape(x.sizes());
 }
 
 void Mlp::decode(const RmsNormWeights& norm, Tensor& x) const {

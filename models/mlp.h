@@ -7,6 +7,7 @@
 #include "models/kernels/rms_norm_weights.h"
 #include "models/linear.h"
 #include "models/mini_sequences.h"
+#include "models/recompute.h"
 
 namespace weft {
 
@@ -21,8 +22,8 @@ class Mlp final {
   Mlp(const MlpConfig& config, const MiniSequences& mini_sequences, const ParameterStore& store,
       const std::string& prefix);
 
-  // x [..., d] -> [..., d], by mini-sequences.
-  Tensor forward(const Tensor& x) const;
+  // x [..., d] -> [..., d], by mini-sequences. `values`: as of in_slices.
+  Tensor forward(const Tensor& x, Values values = Values::kWanted) const;
 
   // Whether there is a kernel for a few rows on the CPU: SwiGLU alone has one.
   bool can_decode() const { return config_.gated && config_.activation == Activation::kSilu; }

@@ -49,6 +49,9 @@ class Leaves {
     for (size_t i = 0; i < weights_.size(); ++i) {
       if (wanted_[i + 1]) inputs.push_back(weights_[i]);
     }
+    WEFT_CHECK(y.sizes() == dy.sizes() && y.scalar_type() == dy.scalar_type(),
+               "a slice's result is ", y.toString(), " ", y.sizes(), ", its gradient ",
+               dy.toString(), " ", dy.sizes());
     const std::vector<Tensor> grads = torch::autograd::grad({y}, inputs, {dy});
     size_t next = 0;
     if (wanted_[0]) dx.copy_(grads[next++]);
@@ -79,15 +82,33 @@ class Leaves {
   std::vector<Tensor> weights_, sums_;
 };
 
+// A function that a graph keeps for its backward pass.
+template <class F>
+struct Holder final : torch::CustomClassHolder {
+  explicit Holder(F function) : f(std::move(function)) {}
+  F f;
+};
+
+template <class F>
+void hold(torch::autograd::AutogradContext* ctx, const F& f) {
+  ctx->saved_data["f"] = c10::IValue::make_capsule(c10::make_intrusive<Holder<F>>(f));
+}
+
+template <class F>
+c10::intrusive_ptr<Holder<F>> held(torch::autograd::AutogradContext* ctx) {
+  return c10::static_intrusive_pointer_cast<Holder<F>>(ctx->saved_data["f"].toCapsule());
+}
+
 class InSlices final : public torch::autograd::Function<InSlices> {
  public:
   static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& x,
-                        at::TensorList weights, int64_t rows, const RowFunction& f) {
+                        at::TensorList weights, int64_t rows, const RowFunction& f, Values values) {
     torch::autograd::variable_list saved = weights.vec();
     saved.push_back(x);
     ctx->save_for_backward(saved);
     ctx->saved_data["rows"] = rows;
-    ctx->saved_data["f"] = c10::IValue::make_capsule(c10::make_intrusive<Holder>(f));
+    hold(ctx, f);
+    if (values == Values::kUnused) return at::empty_like(x);
     return run_slices(x, weights.vec(), rows, f);
   }
 
@@ -99,33 +120,60 @@ class InSlices final : public torch::autograd::Function<InSlices> {
     weights.pop_back();
     std::vector<bool> wanted;
     for (size_t i = 0; i <= weights.size(); ++i) wanted.push_back(ctx->needs_input_grad(i));
-    const auto holder = ctx->saved_data["f"].toCapsule();
-    const RowFunction& f = static_cast<const Holder&>(*holder).f;
+    const auto holder = held<RowFunction>(ctx);
     const Tensor dx = wanted[0] ? at::empty_like(x) : Tensor();
     Leaves leaves(weights, wanted);
     for_each_slice(x.size(0), ctx->saved_data["rows"].toInt(), [&](int64_t first, int64_t size) {
       const at::AutoGradMode with_gradients(true);
       const Tensor rows = x.narrow(0, first, size).detach().set_requires_grad(wanted[0]);
-      leaves.back_propagate(f(rows, leaves.weights()), grads[0].narrow(0, first, size), rows,
-                            wanted[0] ? dx.narrow(0, first, size) : Tensor());
+      leaves.back_propagate(holder->f(rows, leaves.weights()), grads[0].narrow(0, first, size),
+                            rows, wanted[0] ? dx.narrow(0, first, size) : Tensor());
     });
     torch::autograd::variable_list result = leaves.gradients();
     result.insert(result.begin(), dx);
-    result.resize(result.size() + 2);  // of `rows` and `f`
+    result.resize(result.size() + 3);  // of `rows`, `f` and `values`
     return result;
+  }
+};
+
+class Recomputed final : public torch::autograd::Function<Recomputed> {
+ public:
+  static torch::autograd::variable_list forward(torch::autograd::AutogradContext* ctx,
+                                                const Tensor& x, const PartFunction& f) {
+    ctx->save_for_backward({x});
+    hold(ctx, f);
+    std::vector<Tensor> outputs = run(x, f, Values::kWanted).outputs;
+    for (Tensor& output : outputs) output = output.detach();
+    return outputs;
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list grads) {
+    WEFT_CHECK(!at::GradMode::is_enabled(), "recomputed has no second derivatives");
+    const Run again =
+        run(ctx->get_saved_variables()[0], held<PartFunction>(ctx)->f, Values::kUnused);
+    torch::autograd::backward(again.outputs, grads);
+    return {again.x.grad(), {}};
   }
 
  private:
-  struct Holder final : torch::CustomClassHolder {
-    explicit Holder(RowFunction function) : f(std::move(function)) {}
-    RowFunction f;
+  struct Run {
+    Tensor x;  // a leaf of the run's own graph
+    std::vector<Tensor> outputs;
   };
+  // With gradients both times: without them other kernels would run.
+  static Run run(const Tensor& x, const PartFunction& f, Values values) {
+    const at::AutoGradMode with_gradients(true);
+    Run result{x.detach().set_requires_grad(true), {}};
+    result.outputs = f(result.x, values);
+    return result;
+  }
 };
 
 }  // namespace
 
 Tensor in_slices(const Tensor& x, const std::vector<Tensor>& weights, int64_t rows,
-                 const RowFunction& f) {
+                 const RowFunction& f, Values values) {
   WEFT_CHECK(x.dim() == 2 && rows >= 1, "in_slices of x ", x.sizes(), " by ", rows, " rows");
   if (x.size(0) == 0) return f(x, weights);
   if (!at::GradMode::is_enabled()) return run_slices(x, weights, rows, f);
@@ -135,7 +183,7 @@ Tensor in_slices(const Tensor& x, const std::vector<Tensor>& weights, int64_t ro
     if (weight.defined()) defined.push_back(weight);
   }
   if (defined.size() == weights.size()) {
-    return InSlices::apply(x, at::TensorList(defined), rows, f);
+    return InSlices::apply(x, at::TensorList(defined), rows, f, values);
   }
   std::vector<bool> has;
   for (const Tensor& weight : weights) has.push_back(weight.defined());
@@ -148,7 +196,12 @@ Tensor in_slices(const Tensor& x, const std::vector<Tensor>& weights, int64_t ro
     }
     return f(some, all);
   };
-  return InSlices::apply(x, at::TensorList(defined), rows, with_undefined);
+  return InSlices::apply(x, at::TensorList(defined), rows, with_undefined, values);
+}
+
+std::vector<Tensor> recomputed(const Tensor& x, const PartFunction& f) {
+  WEFT_CHECK(at::GradMode::is_enabled() && x.requires_grad(), "recomputed without gradients");
+  return Recomputed::apply(x, f);
 }
 
 }  // namespace weft

@@ -197,12 +197,20 @@ MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes) {
   const MiniSequences& mini_sequences = recipe.memory.mini_sequences;
   const double n = static_cast<double>(tokens), d = static_cast<double>(config.hidden_size);
   double kept = n * norm_bytes(d, w), largest = 0;
-  for (const LayerConfig& layer : config.layers) {
+  for (size_t i = 0; i < config.layers.size(); ++i) {
+    const LayerConfig& layer = config.layers[i];
     const FeedForwardRows rows =
         feed_forward_rows(layer, mini_sequences, tokens, config.hidden_size);
     const double bytes = n * layer_bytes(layer, d, w, rows.in_slices());
-    kept += bytes + w.x * fixed_elements(layer, d, rows.in_slices());
-    largest = std::max(largest, bytes + slice_bytes(layer, rows, d, w));
+    const double fixed = w.x * fixed_elements(layer, d, rows.in_slices());
+    const double slice = slice_bytes(layer, rows, d, w);
+    if (recipe.memory.recomputes(i)) {  // all of it comes back, beside its gradients
+      kept += n * d * (config.residual_fp32 ? w.m : w.x);
+      largest = std::max(largest, 2 * bytes + fixed + slice);
+    } else {
+      kept += bytes + fixed;
+      largest = std::max(largest, bytes + slice);
+    }
   }
   return {
       .parameters = to_bytes(w.m * masters + w.x * copies),

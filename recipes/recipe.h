@@ -12,7 +12,7 @@
 #include "data/loader.h"
 #include "models/families.h"
 #include "models/head.h"
-#include "models/mini_sequences.h"
+#include "models/memory_config.h"
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
 
@@ -83,19 +83,6 @@ struct PrecisionConfig {
         "compute", self.compute, any(),
         "type of matrix products and activations; auto: bf16 where the machine has units for "
         "it, else fp32; fp64 is for exactness tests");
-  }
-};
-
-struct MemoryConfig {
-  MiniSequences mini_sequences;
-  static void describe(auto& self, auto& schema) {
-    schema.field("mini_sequences", self.mini_sequences, any(),
-                 "how many tokens feed-forward parts and the head take at once: the fewer, the "
-                 "less memory. The head's slices cost little time, those of feed-forward parts a "
-                 "second forward pass of theirs. auto: so many that a slice's values take about "
-                 "as much as the hidden states of all tokens, but at least 1024 (for "
-                 "feed-forward parts: and at least hidden_size); none: all of a micro-batch, "
-                 "the fastest where memory allows it");
   }
 };
 

@@ -55,7 +55,7 @@ class Run final {
         table_(parameter_table(config_)),
         store_(table_, runtime.types),
         optimizer_(recipe.optim, store_),
-        model_(config_, store_, recipe.memory.mini_sequences) {
+        model_(config_, store_, recipe.memory) {
     state_.threads = runtime.threads;
     state_.compute = compute_name(runtime);
     for (const StageData& stage : data_) {

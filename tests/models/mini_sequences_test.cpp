@@ -15,6 +15,7 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/function.h>
 
+#include "models/memory_config.h"
 #include "models/recompute.h"
 #include "tests/support/closeness.h"
 #include "tests/support/fill.h"
@@ -180,7 +181,7 @@ TEST(MiniSequences, AreTakenByEveryFeedForwardPart) {
   const TinyModel whole(tiny_recipe(Family::kJamba, 4));
   const Text t = text(19);
   const auto nodes = [&](const MiniSequences& mini_sequences) {
-    const CausalLM model(whole->config(), whole.store(), mini_sequences);
+    const CausalLM model(whole->config(), whole.store(), {mini_sequences});
     const Documents documents = Documents::from_ids(t.ids, at::kCPU);
     return count_nodes(model.loss(t.tokens, t.targets, documents).loss, "InSlices");
   };
@@ -189,53 +190,165 @@ TEST(MiniSequences, AreTakenByEveryFeedForwardPart) {
   EXPECT_EQ(nodes(MiniSequenceRows{5, 1}), 2 + 2 * 4);
 }
 
-using Gradients = std::map<std::string, Tensor>;  // by name; "" is the loss
+TEST(Recompute, TakesEveryNthBlock) {
+  const TinyModel whole(tiny_recipe(Family::kJamba, 5));
+  const Text t = text(19);
+  const auto nodes = [&](const MemoryConfig& memory, const char* name) {
+    const CausalLM model(whole->config(), whole.store(), memory);
+    const Documents documents = Documents::from_ids(t.ids, at::kCPU);
+    return count_nodes(model.loss(t.tokens, t.targets, documents).loss, name);
+  };
+  EXPECT_EQ(nodes({}, "Recomputed"), 0);
+  for (const auto& [every, blocks] : {std::pair{1, 5}, {2, 3}, {3, 2}, {5, 1}, {9, 1}}) {
+    const MemoryConfig memory{MiniSequenceRule::kNone, Recompute::kBlock, every};
+    EXPECT_EQ(nodes(memory, "Recomputed"), blocks) << every;
+  }
+}
 
-Gradients gradients(const ModelRecipe& recipe, const Text& t, at::ScalarType type,
-                    const MiniSequences& mini_sequences) {
+// Where its values are not wanted, a part runs in the backward pass alone.
+TEST(InSlices, RunsOnceWhereItsValuesAreUnused) {
+  const Row row;
+  int calls = 0;
+  const auto square = [&](const Tensor& x, const std::vector<Tensor>& w) {
+    ++calls;
+    return at::tanh(at::linear(x, w[0].narrow(0, 0, 4)));
+  };
+  const Tensor y = in_slices(row.x, {row.weights[0]}, 4, square, Values::kUnused);
+  EXPECT_EQ(calls, 0);
+  y.sum().backward();
+  EXPECT_EQ(calls, 3);
+  const Row other;
+  square(other.x, {other.weights[0]}).sum().backward();
+  EXPECT_LE(max_difference(row.x.grad(), other.x.grad()), 1e-14);
+  EXPECT_LE(max_difference(row.weights[0].grad(), other.weights[0].grad()), 1e-14);
+}
+
+// What f makes on the way is gone after the forward pass, and again after the backward pass.
+TEST(Recomputed, KeepsNothingBetweenThePasses) {
+  const Row row;
+  std::vector<c10::weak_intrusive_ptr<c10::TensorImpl>> made;
+  std::vector<Values> values;
+  const auto part = [&](const Tensor& x, Values wanted) {
+    const Tensor inner = at::tanh(x);
+    made.emplace_back(inner.getIntrusivePtr());
+    values.push_back(wanted);
+    return std::vector<Tensor>{at::linear(inner, row.weights[0]).exp(), inner.sum()};
+  };
+  const std::vector<Tensor> outputs = recomputed(row.x, part);
+  ASSERT_EQ(made.size(), 1u);
+  EXPECT_TRUE(made[0].expired());
+  (outputs[0].sum() + outputs[1] * 3).backward();
+  ASSERT_EQ(made.size(), 2u);
+  EXPECT_TRUE(made[1].expired());
+  EXPECT_EQ(values, (std::vector<Values>{Values::kWanted, Values::kUnused}));
+  const Row other;
+  const Tensor inner = at::tanh(other.x);
+  (at::linear(inner, other.weights[0]).exp().sum() + inner.sum() * 3).backward();
+  EXPECT_TRUE(row.x.grad().equal(other.x.grad()));
+  EXPECT_TRUE(row.weights[0].grad().equal(other.weights[0].grad()));
+}
+
+TEST(RecomputedDeathTest, HasNoSecondDerivatives) {
+  const Row row;
+  const auto part = [](const Tensor& x, Values) { return std::vector<Tensor>{at::tanh(x)}; };
+  const Tensor y = recomputed(row.x, part)[0].sum();
+  EXPECT_DEATH(torch::autograd::grad({y}, {row.x}, {}, true, /*create_graph=*/true),
+               "no second derivatives");
+  EXPECT_DEATH(recomputed(row.x.detach(), part), "without gradients");
+}
+
+using Gradients = std::map<std::string, Tensor>;  // by name
+
+// Of two micro-batches, the second one backwards, with all that the passes report.
+Gradients gradients(const ModelRecipe& recipe, const Text& t, const StoreTypes& types,
+                    const MemoryConfig& memory) {
   const ModelConfig config = built(recipe);
   const ParameterTable table = parameter_table(config);
-  ParameterStore store(table, cpu_types(type));
+  ParameterStore store(table, types);
   store.initialize(1);
-  const CausalLM model(config, store, mini_sequences);
-  const LossTerms terms = model.loss(t.tokens, t.targets, Documents::from_ids(t.ids, at::kCPU),
-                                     {0.1, {.z_loss = 0.01, .label_smoothing = 0.05}});
-  const Tensor loss = terms.loss + terms.aux_sum * 0.5;
-  loss.backward();
-  store.collect_gradients();
-  Gradients all{{"", loss.detach()}};
+  const CausalLM model(config, store, memory);
+  Gradients all;
+  for (const Tensor& tokens : {t.tokens, t.tokens.flip(1)}) {
+    const LossTerms terms = model.loss(tokens, t.targets, Documents::from_ids(t.ids, at::kCPU),
+                                       {0.1, {.z_loss = 0.01, .label_smoothing = 0.05}});
+    const Tensor loss = terms.loss + terms.aux_sum * 0.5;
+    loss.backward();
+    store.collect_gradients();
+    const std::string pass = all.empty() ? "first " : "second ";
+    all[pass + "loss"] = loss.detach();
+    all[pass + "aux"] = terms.aux_sum.detach();
+    if (terms.pooled_balance.defined()) all[pass + "pooled"] = terms.pooled_balance.detach();
+    for (const Tensor& counts : terms.expert_counts) {
+      all[pass + "counts " + std::to_string(all.size())] = counts;
+    }
+  }
   for (const Parameter& p : store.parameters()) all[p.spec->name] = p.gradient.clone();
   return all;
 }
 
+bool is_reported(const std::string& name) {
+  return name.starts_with("first ") || name.starts_with("second ");
+}
+
 void expect_equal(const Gradients& ours, const Gradients& expected, double loss_error,
                   double gradient_error) {
-  EXPECT_LE(max_difference(ours.at(""), expected.at("")),
-            loss_error * max_magnitude(expected.at("")));
+  ASSERT_EQ(ours.size(), expected.size());
   double largest = 0;
   for (const auto& [name, gradient] : expected) {
-    if (!name.empty()) largest = std::max(largest, max_magnitude(gradient));
+    if (!is_reported(name)) largest = std::max(largest, max_magnitude(gradient));
   }
   EXPECT_GT(largest, 0);
-  for (const auto& [name, gradient] : expected) {
-    EXPECT_LE(max_difference(ours.at(name), gradient), gradient_error * largest) << name;
+  for (const auto& [name, tensor] : expected) {
+    const double error =
+        is_reported(name) ? loss_error * max_magnitude(tensor) : gradient_error * largest;
+    EXPECT_LE(max_difference(ours.at(name), tensor), error) << name;
   }
+}
+
+// Four layers, with a balance loss of either form where there are experts.
+ModelRecipe recipe_of(Family family) {
+  ModelRecipe recipe = tiny_recipe(family, 4);
+  recipe.moe.aux = family == Family::kMixtral ? AuxForm::kHf : AuxForm::kSwitch;
+  recipe.moe.aux_coef = 0.02;
+  recipe.moe.z_coef = 0.01;
+  return recipe;
 }
 
 class MiniSequencesOfFamily : public testing::TestWithParam<Family> {};
 
 TEST_P(MiniSequencesOfFamily, HaveTheLossAndGradientsOfTheWhole) {
-  ModelRecipe recipe = tiny_recipe(GetParam(), 4);
-  recipe.moe.aux_coef = 0.02;
-  recipe.moe.z_coef = 0.01;
-  const MiniSequences whole(MiniSequenceRule::kNone);
+  const ModelRecipe recipe = recipe_of(GetParam());
+  const MemoryConfig whole{MiniSequenceRule::kNone};
   for (const int64_t length : {1, 19}) {
     const Text t = text(length);
-    const Gradients exact = gradients(recipe, t, at::kDouble, whole);
-    const Gradients plain = gradients(recipe, t, at::kFloat, whole);
+    const Gradients exact = gradients(recipe, t, cpu_types(at::kDouble), whole);
+    const Gradients plain = gradients(recipe, t, cpu_types(at::kFloat), whole);
     for (const MiniSequenceRows rows : {MiniSequenceRows{5, 7}, {1, 1}, {1000, 3}, {3, 1000}}) {
-      expect_equal(gradients(recipe, t, at::kDouble, rows), exact, 1e-13, 1e-12);
-      expect_equal(gradients(recipe, t, at::kFloat, rows), plain, 1e-6, 1e-5);
+      expect_equal(gradients(recipe, t, cpu_types(at::kDouble), {rows}), exact, 1e-13, 1e-12);
+      expect_equal(gradients(recipe, t, cpu_types(at::kFloat), {rows}), plain, 1e-6, 1e-5);
+    }
+  }
+}
+
+// The same kernels run the second time: not a bit differs.
+TEST_P(MiniSequencesOfFamily, AreTheSameInBlocksThatAreComputedAgain) {
+  const ModelRecipe recipe = recipe_of(GetParam());
+  const StoreTypes bf16 = {at::kFloat, at::kBFloat16, at::kCPU};
+  for (const int64_t length : {1, 19}) {
+    const Text t = text(length);
+    for (const MiniSequences& mini_sequences :
+         {MiniSequences(MiniSequenceRule::kNone), MiniSequences(MiniSequenceRows{5, 7})}) {
+      for (const StoreTypes& types : {cpu_types(at::kFloat), bf16}) {
+        const Gradients kept = gradients(recipe, t, types, {mini_sequences});
+        for (const int64_t every : {1, 2, 3}) {
+          const Gradients again =
+              gradients(recipe, t, types, {mini_sequences, Recompute::kBlock, every});
+          ASSERT_EQ(again.size(), kept.size());
+          for (const auto& [name, tensor] : kept) {
+            EXPECT_TRUE(again.at(name).equal(tensor)) << name << ", every " << every;
+          }
+        }
+      }
     }
   }
 }

@@ -197,6 +197,12 @@ validation: {max_tokens: auto})",
       sources: [)",
        .expected =
            "r.yaml:14:25: stages.0.data.tokenizer.kind: is 'gpt2', must be one of bytes, ids"},
+      {.name = "UnknownRecompute",
+       .from = "seed: 1",
+       .to = R"(seed: 1
+memory: {recompute: blocks})",
+       .expected = "r.yaml:3:21: memory.recompute: is 'blocks', must be one of none, block; did "
+                   "you mean 'block'?"},
       {.name = "UnknownMiniSequences",
        .from = "seed: 1",
        .to = R"(seed: 1

@@ -48,7 +48,7 @@ TEST(Differences, LeaveOutWhatAResumedRunMayChange) {
   now.stages[0].micro_batch_tokens = Auto<int64_t>(64);
   now.checkpoint.keep = 9;
   now.logging.tensorboard = false;
-  now.memory.mini_sequences = MiniSequenceRows{64, 32};
+  now.memory = {MiniSequenceRows{64, 32}, Recompute::kBlock, 2};
   EXPECT_EQ(found(now), "");
   now.memory.mini_sequences = MiniSequenceRule::kNone;
   EXPECT_EQ(found(now), "");

@@ -99,6 +99,33 @@ TEST(PlanMemory, MiniSequencesByHand) {
   EXPECT_EQ(large.activations, small.activations);
 }
 
+// Of a layer that is computed again its input is kept, and all of it comes back beside its
+// gradients.
+TEST(PlanMemory, RecomputedBlocksByHand) {
+  const auto plan = [](const char* memory, int compute_bytes, const char* residual = "false") {
+    const auto recipe = parse_recipe(
+        absl::StrCat("name: one\nmodel: {family: llama, hidden_size: 64, num_layers: 2, "
+                     "num_heads: 2, intermediate_size: 128, residual_fp32: ",
+                     residual, "}\nmemory: ", memory,
+                     "\nstages:\n- {steps: 1, sequence_length: 40, batch_tokens: 40, "
+                     "data: {sources: [{path: x}]}}\n"),
+        "one");
+    WEFT_CHECK(recipe.ok(), recipe.status());
+    return plan_memory(*recipe, compute_bytes);
+  };
+  const int64_t n = 40, d = 64, final_norm = n * 4 * (2 * d + 1);
+  const MemoryPlan whole = plan("{recompute: none}", 4), block = plan("{recompute: block}", 4);
+  const int64_t layer = (whole.activations - final_norm) / 2;
+  EXPECT_EQ(block.activations, final_norm + 2 * n * 4 * d);
+  EXPECT_EQ(block.working - whole.working, layer);
+  const MemoryPlan half = plan("{recompute: block, recompute_every: 2}", 4);
+  EXPECT_EQ(half.activations, layer + final_norm + n * 4 * d);
+  EXPECT_EQ(half.working, block.working);
+  EXPECT_EQ(plan("{recompute: block}", 2, "true").activations -
+                plan("{recompute: block}", 2, "false").activations,
+            2 * n * 2 * d);
+}
+
 // One layer of jamba with experts, fp32, one token, beside the same layer with an MLP: instead of 4
 // f values and the joint gate and up, the router's input d, 4 values an expert, the results of k
 // experts in two types and their 4 f values each, and half of 64 rows of d + 4 f an expert.

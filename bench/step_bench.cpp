@@ -1,0 +1,132 @@
+// Whole training steps for scripts/bench: `step_bench RECIPE [KEY=VALUE]...` makes the recipe's
+// model with random weights and a batch of random tokens, and obeys the lines that it reads, each
+// with a JSON line. `step` trains one update, forward, backward, clipping and optimiser:
+// milliseconds and loss. `peak`: FLOP/s of matrix products. `info`: parameters, FLOPs of a step,
+// peak of memory.
+#include <chrono>
+#include <cstdio>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/randint.h>
+#include <ATen/ops/zeros.h>
+#include <sys/resource.h>
+
+#include "base/check.h"
+#include "cli/openmp.h"
+#include "models/flops.h"
+#include "optim/optimizer.h"
+#include "recipes/load.h"
+#include "trainer/machine.h"
+#include "trainer/runtime.h"
+#include "trainer/step.h"
+
+namespace weft {
+namespace {
+
+// Every token is followed by the next one; the last of a row by nothing.
+Batch random_batch(int64_t rows, int64_t length, int64_t vocab_size) {
+  Batch batch;
+  batch.tokens = at::randint(vocab_size, {rows, length}, at::kLong);
+  batch.targets = batch.tokens.roll(-1, 1);
+  batch.targets.narrow(1, length - 1, 1).fill_(kIgnoredTarget);
+  batch.documents = at::zeros({rows, length}, at::kInt);
+  batch.positions = at::arange(length, at::kLong).expand({rows, length});
+  batch.num_targets = rows * (length - 1);
+  return batch;
+}
+
+class Worker {
+ public:
+  explicit Worker(const Recipe& recipe)
+      : recipe_(recipe),
+        runtime_(resolve_runtime(recipe)),
+        config_(build_config(recipe.model)),
+        table_(parameter_table(config_)),
+        store_(table_, runtime_.types),
+        optimizer_(recipe.optim, store_),
+        model_(config_, store_, recipe.memory) {
+    at::set_num_threads(runtime_.threads);
+    store_.initialize(1);
+    const StageConfig& stage = recipe.stages[0];
+    for (int64_t left = stage.batch_tokens; left > 0; left -= *stage.micro_batch_tokens) {
+      batches_.push_back(random_batch(*stage.micro_batch_tokens / stage.sequence_length,
+                                      stage.sequence_length, config_.vocab_size));
+    }
+  }
+
+  void step() {
+    const auto start = std::chrono::steady_clock::now();
+    const StepResult result =
+        compute_gradients(model_, store_, batches_, recipe_.loss, recipe_.optim.clip_norm);
+    optimizer_.update(steps_++, recipe_.stages[0].schedule.peak);
+    store_.refresh_compute();
+    store_.clear_gradients();
+    const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
+    std::printf("{\"ms\": %.3f, \"loss\": %.6f}\n", time.count(), result.loss);
+  }
+
+  void peak() const {
+    std::printf("{\"flops_per_s\": %.4e}\n",
+                measure_matmul_peak(runtime_.types.compute, runtime_.types.device));
+  }
+
+  void info() const {
+    const StageConfig& stage = recipe_.stages[0];
+    const double flops = 3 * forward_flops_per_token(config_, stage.sequence_length) *
+                         static_cast<double>(stage.batch_tokens);
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    std::printf("{\"parameters\": %ld, \"flops\": %.6e, \"peak_mib\": %.1f}\n", table_.numel(),
+                flops, static_cast<double>(usage.ru_maxrss) / 1024);
+  }
+
+ private:
+  const Recipe recipe_;
+  const Runtime runtime_;
+  const ModelConfig config_;
+  const ParameterTable table_;
+  ParameterStore store_;
+  Optimizer optimizer_;
+  CausalLM model_;
+  std::vector<Batch> batches_;
+  int64_t steps_ = 0;
+};
+
+int run(int argc, char** argv) {
+  const auto loaded = load_recipe(argv[1], {argv + 2, argv + argc}, Purpose::kValidate);
+  if (!loaded.ok()) {
+    std::fprintf(stderr, "%s\n", std::string(loaded.status().message()).c_str());
+    return exit_status(loaded.status());
+  }
+  Worker worker(loaded->recipe);
+  for (std::string line; std::getline(std::cin, line);) {
+    if (line == "step") {
+      worker.step();
+    } else if (line == "peak") {
+      worker.peak();
+    } else if (line == "info") {
+      worker.info();
+    } else {
+      std::fprintf(stderr, "step_bench: unknown command '%s'\n", line.c_str());
+      return 2;
+    }
+    std::fflush(stdout);
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace weft
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    std::fprintf(stderr, "usage: step_bench RECIPE [KEY=VALUE]...\n");
+    return 2;
+  }
+  weft::limit_openmp_spinning(argv);
+  return weft::run(argc, argv);
+}
