@@ -31,6 +31,30 @@ double median_ms(int runs, const F& f) {
   return times[runs / 2];
 }
 
+struct Times {
+  double ours, peer;  // medians in milliseconds
+};
+
+// Of turns that alternate, so that both meet the same machine; the first is not counted.
+template <class Ours, class Peer>
+Times median_times(int turns, const Ours& ours, const Peer& peer) {
+  using Clock = std::chrono::steady_clock;
+  std::vector<double> times[2];
+  const auto add = [](std::vector<double>& to, const auto& f) {
+    const auto start = Clock::now();
+    f();
+    to.push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count());
+  };
+  ours();
+  peer();
+  for (int i = 0; i < turns; ++i) {
+    add(times[0], ours);
+    add(times[1], peer);
+  }
+  for (std::vector<double>& t : times) std::nth_element(t.begin(), t.begin() + turns / 2, t.end());
+  return {times[0][turns / 2], times[1][turns / 2]};
+}
+
 template <class Ours, class Peer>
 void print_ratio(const char* what, const char* peer_name, const Ours& ours, const Peer& peer) {
   const double ours_ms = median_ms(25, ours), peer_ms = median_ms(5, peer);

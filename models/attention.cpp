@@ -9,6 +9,7 @@
 #include <ATen/ops/tensor.h>
 
 #include "base/check.h"
+#include "models/kernels/block_attention.h"
 #include "models/norm.h"
 
 namespace weft {
@@ -70,6 +71,7 @@ Tensor attend_document(const Tensor& q, const Tensor& k, const Tensor& v, int64_
 
 Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                         const Documents& documents, int64_t window) {
+  if (has_block_attention(q)) return block_attention(q, k, v, documents.segments, window);
   const Tensor all_k = repeat_heads(k, q.size(2));
   const Tensor all_v = repeat_heads(v, q.size(2));
   if (documents.one_per_row() || q.numel() == 0) return attend_document(q, all_k, all_v, window);

@@ -5,12 +5,9 @@
 #include <vector>
 
 #include "base/tensor.h"
+#include "models/kernels/segment.h"
 
 namespace weft {
-
-struct Segment {
-  int64_t row, begin, end;  // tokens [begin, end) of a row
-};
 
 struct Documents {
   Tensor starts;     // [Bz, T] bool on the model's device: true at the first token of each document

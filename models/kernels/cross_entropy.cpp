@@ -63,9 +63,10 @@ CrossEntropy cross_entropy_reference(Tensor& logits, const Tensor& targets,
   const at::NoGradGuard no_grad;
   const int64_t rows = logits.size(0);
   const at::ScalarType wide = wide_type(logits.scalar_type());
-  if (rows == 0)
-    return {at::empty({0}, logits.options().dtype(wide)),
-            at::empty({0}, logits.options().dtype(wide))};
+  if (rows == 0) {
+    const Tensor none = at::empty({0}, logits.options().dtype(wide));
+    return {none, none};
+  }
   const Tensor ignored = targets.lt(0), index = targets.clamp_min(0).unsqueeze(1);
   const Tensor largest = logits.amax({1}, /*keepdim=*/true).to(wide);  // [n, 1], as all below
   // From the largest logit on, so that a sure prediction keeps its digits; one copy in the wide

@@ -1,6 +1,7 @@
 // The CPU kernels compiled for one instruction set (CMakeLists.txt has the flags).
 #define WEFT_ISA avx512
 #include "models/kernels/cpu/attention_step_kernel.h"
+#include "models/kernels/cpu/block_attention_kernel.h"
 #include "models/kernels/cpu/causal_conv_kernel.h"
 #include "models/kernels/cpu/cross_entropy_kernel.h"
 #include "models/kernels/cpu/row_linear_kernel.h"
@@ -29,5 +30,21 @@ namespace weft::cpu::WEFT_ISA {
 WEFT_INSTANTIATE(float)
 WEFT_INSTANTIATE(double)
 WEFT_INSTANTIATE(Bf16)
+
+#define WEFT_INSTANTIATE_BLOCK_ATTENTION(S)                                                      \
+  template void copy_tokens<S>(const TokenBlock<S>&, int64_t, S*);                               \
+  template void transpose_tokens<S>(const TokenBlock<S>&, int64_t, S*);                          \
+  template void pack_tokens<S>(const TokenBlock<S>&, int64_t, S*);                               \
+  template void pack_channels<S>(const TokenBlock<S>&, int64_t, S*);                             \
+  template void dot_tokens<S>(const TokenBlock<S>&, const TokenBlock<S>&, float*);               \
+  template void softmax_tile<S>(const AttentionTile&, float*, const SoftmaxState&, int64_t, S*); \
+  template void finish_softmax<S>(const SoftmaxState&, int64_t, float, int64_t, int64_t, S*,     \
+                                  int64_t, float*);                                              \
+  template void softmax_tile_backward<S>(const AttentionTile&, const float*, const float*,       \
+                                         const float*, const float*, S*, S*, S*);                \
+  template void store_transposed<S>(const float*, int64_t, int64_t, int64_t, S*, int64_t);       \
+  template void store_tokens<S>(const float*, int64_t, int64_t, S*, int64_t);
+WEFT_INSTANTIATE_BLOCK_ATTENTION(float)
+WEFT_INSTANTIATE_BLOCK_ATTENTION(Bf16)
 
 }  // namespace weft::cpu::WEFT_ISA

@@ -1,6 +1,7 @@
 #include "models/kernels/cpu/tasks.h"
 
 #include <algorithm>
+#include <atomic>
 #include <new>
 
 #include <ATen/Parallel.h>
@@ -29,6 +30,20 @@ void run_tasks(int64_t count, int64_t workspace_bytes, const std::function<void(
   at::parallel_for(0, count, at_least, [&](int64_t begin, int64_t end) {
     const AlignedBytes workspace = aligned_bytes(workspace_bytes);
     for (int64_t task = begin; task < end; ++task) f(task, workspace.get());
+  });
+}
+
+void run_uneven_tasks(int64_t count, int64_t workspace_bytes,
+                      const std::function<void(int64_t, void*)>& f,
+                      const std::function<void()>& at_end) {
+  std::atomic<int64_t> next{0};
+  const int64_t workers = std::min<int64_t>(count, at::get_num_threads());
+  at::parallel_for(0, workers, 1, [&](int64_t begin, int64_t end) {
+    const AlignedBytes workspace = aligned_bytes(workspace_bytes);
+    for (int64_t worker = begin; worker < end; ++worker) {
+      for (int64_t task; (task = next.fetch_add(1)) < count;) f(task, workspace.get());
+    }
+    at_end();
   });
 }
 

@@ -23,6 +23,12 @@ inline int64_t to_lines(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 void run_tasks(int64_t count, int64_t workspace_bytes, const std::function<void(int64_t, void*)>& f,
                int64_t at_least = 1);
 
+// The same for tasks of unequal lengths, the longest of which should come first: a thread that is
+// done takes the next. at_end() is called on every thread that took part.
+void run_uneven_tasks(int64_t count, int64_t workspace_bytes,
+                      const std::function<void(int64_t, void*)>& f,
+                      const std::function<void()>& at_end);
+
 // out[i] = sum over p < count of partials[p * size + i], in the order of p.
 template <class S>
 void sum_partials(const Compute<S>* partials, int64_t count, int64_t size, S* out);

@@ -1,0 +1,155 @@
+#include "models/kernels/block_attention.h"
+
+#include <vector>
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "base/check.h"
+#include "models/kernels/cpu/block_attention.h"
+#include "models/kernels/cpu/block_product.h"
+#include "models/kernels/dispatch.h"
+
+namespace weft {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+void check_inputs(const Tensor& q, const Tensor& k, const Tensor& v,
+                  std::span<const Segment> documents, int64_t window) {
+  WEFT_CHECK(has_block_attention(q), "block_attention of ", q.toString(), " ", q.sizes(),
+             " on this machine");
+  WEFT_CHECK(q.dim() == 4 && k.dim() == 4 && k.sizes() == v.sizes() && k.size(0) == q.size(0) &&
+                 k.size(1) == q.size(1) && k.size(2) > 0 && q.size(2) % k.size(2) == 0 &&
+                 k.size(3) == q.size(3),
+             "block_attention of q ", q.sizes(), ", k ", k.sizes(), ", v ", v.sizes());
+  WEFT_CHECK(k.scalar_type() == q.scalar_type() && v.scalar_type() == q.scalar_type() &&
+                 k.is_cpu() && v.is_cpu(),
+             "block_attention: q, k and v must be of one type on the CPU");
+  WEFT_CHECK(window >= 0, "block_attention with a window of ", window);
+  int64_t tokens = 0;
+  for (const Segment& s : documents) {
+    WEFT_CHECK(
+        0 <= s.row && s.row < q.size(0) && 0 <= s.begin && s.begin < s.end && s.end <= q.size(1),
+        "block_attention: no tokens [", s.begin, ", ", s.end, ") of row ", s.row, " in ",
+        q.sizes());
+    tokens += s.end - s.begin;
+  }
+  WEFT_CHECK(tokens == q.size(0) * q.size(1), "block_attention: documents of ", tokens,
+             " tokens in ", q.sizes());
+}
+
+// [Bz, T, H, e] with dense channels.
+Tensor with_dense_channels(const Tensor& t) {
+  return t.size(3) > 1 && t.stride(3) != 1 ? t.contiguous() : t;
+}
+
+template <class S>
+cpu::Heads<S> heads(const Tensor& t) {
+  return {static_cast<S*>(t.data_ptr()), t.stride(0), t.stride(1), t.stride(2)};
+}
+
+template <class S>
+cpu::AttentionInputs<S> raw(const Tensor& q, const Tensor& k, const Tensor& v,
+                            std::span<const Segment> documents, int64_t window) {
+  return {.heads = q.size(2),
+          .kv_heads = k.size(2),
+          .width = q.size(3),
+          .length = q.size(1),
+          .window = window,
+          .segments = documents.data(),
+          .num_segments = static_cast<int64_t>(documents.size()),
+          .q = heads<const S>(q),
+          .k = heads<const S>(k),
+          .v = heads<const S>(v)};
+}
+
+// f(S{}) for the storage types that have products.
+template <class F>
+void with_product_type(const Tensor& t, const F& f) {
+  if (t.scalar_type() == at::kFloat) {
+    f(float{});
+  } else {
+    f(Bf16{});
+  }
+}
+
+struct Output {
+  Tensor y, log_sums;
+};
+
+Output run_forward(const Tensor& q, const Tensor& k, const Tensor& v,
+                   std::span<const Segment> documents, int64_t window, cpu::Isa isa) {
+  Output out{at::empty(q.sizes(), q.options()),
+             at::empty({q.size(0), q.size(2), q.size(1)}, q.options().dtype(at::kFloat))};
+  with_product_type(q, [&](auto s) {
+    using S = decltype(s);
+    cpu::block_attention(cpu::AttentionForward<S>{raw<S>(q, k, v, documents, window),
+                                                  heads<S>(out.y), values<float>(out.log_sums)},
+                         isa);
+  });
+  return out;
+}
+
+class BlockAttention : public torch::autograd::Function<BlockAttention> {
+ public:
+  static Tensor forward(AutogradContext* ctx, const Tensor& q, const Tensor& k, const Tensor& v,
+                        const std::vector<Segment>& documents, int64_t window, cpu::Isa isa) {
+    const Output out = run_forward(q, k, v, documents, window, isa);
+    ctx->save_for_backward({q, k, v, out.y, out.log_sums});
+    Tensor flat = at::empty({static_cast<int64_t>(documents.size()), 3}, at::kLong);
+    auto* numbers = flat.mutable_data_ptr<int64_t>();
+    for (const Segment& s : documents) {
+      for (const int64_t number : {s.row, s.begin, s.end}) *numbers++ = number;
+    }
+    ctx->saved_data["documents"] = flat;
+    ctx->saved_data["window"] = window;
+    ctx->saved_data["isa"] = static_cast<int64_t>(isa);
+    return out.y;
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const Tensor &q = saved[0], &k = saved[1], &v = saved[2], &y = saved[3];
+    const Tensor dy = with_dense_channels(grads[0]);
+    const Tensor flat = ctx->saved_data["documents"].toTensor();
+    const auto numbers = flat.accessor<int64_t, 2>();
+    std::vector<Segment> documents;
+    for (int64_t i = 0; i < flat.size(0); ++i) {
+      documents.push_back({numbers[i][0], numbers[i][1], numbers[i][2]});
+    }
+    const Tensor dq = at::empty(q.sizes(), q.options()), dk = at::empty(k.sizes(), k.options());
+    const Tensor dv = at::empty(v.sizes(), v.options());
+    with_product_type(q, [&](auto s) {
+      using S = decltype(s);
+      cpu::block_attention(
+          cpu::AttentionBackward<S>{raw<S>(q, k, v, documents, ctx->saved_data["window"].toInt()),
+                                    heads<const S>(y), heads<const S>(dy), values<float>(saved[4]),
+                                    heads<S>(dq), heads<S>(dk), heads<S>(dv)},
+          static_cast<cpu::Isa>(ctx->saved_data["isa"].toInt()));
+    });
+    return {dq, dk, dv, {}, {}, {}};
+  }
+};
+
+}  // namespace
+
+bool has_block_attention(const Tensor& q) {
+  if (!q.is_cpu()) return false;
+  if (q.scalar_type() == at::kFloat) return cpu::has_block_products<float>();
+  return q.scalar_type() == at::kBFloat16 && q.size(3) % cpu::kTogether<Bf16> == 0 &&
+         cpu::has_block_products<Bf16>();
+}
+
+Tensor block_attention(const Tensor& q, const Tensor& k, const Tensor& v,
+                       std::span<const Segment> documents, int64_t window, cpu::Isa isa) {
+  check_inputs(q, k, v, documents, window);
+  if (q.numel() == 0) return at::zeros(q.sizes(), q.options());
+  return BlockAttention::apply(
+      with_dense_channels(q), with_dense_channels(k), with_dense_channels(v),
+      std::vector<Segment>(documents.begin(), documents.end()), window, isa);
+}
+
+}  // namespace weft

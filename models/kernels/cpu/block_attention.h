@@ -1,0 +1,117 @@
+#pragma once
+// Raw CPU kernel of models/kernels/block_attention.h. The scores of a block of queries and a block
+// of keys are a tile [keys, queries]: softmax runs over the rows, so that every query has a lane
+// of its own, and nothing but sums of rows is ever needed.
+#include "models/kernels/cpu/isa.h"
+#include "models/kernels/raw.h"
+#include "models/kernels/segment.h"
+
+namespace weft::cpu {
+
+// Queries, and keys, in a block.
+constexpr int64_t kAttentionBlock = 128;
+
+// Element i of head h of token t of row r is data[r * row + t * token + h * head + i].
+template <class S>
+struct Heads {
+  S* data;
+  int64_t row, token, head;  // strides
+};
+
+template <class S>
+struct AttentionInputs {
+  int64_t heads, kv_heads, width, length;  // length: tokens in a row
+  int64_t window;                          // 0: none
+  const Segment* segments;
+  int64_t num_segments;
+  Heads<const S> q, k, v;
+};
+
+// log_sums [Bz, H, T]: binary logarithms of the sums of exponentials of a query's scores.
+template <class S>
+struct AttentionForward {
+  AttentionInputs<S> in;
+  Heads<S> y;
+  float* log_sums;
+};
+
+template <class S>
+struct AttentionBackward {
+  AttentionInputs<S> in;
+  Heads<const S> y, dy;
+  const float* log_sums;
+  Heads<S> dq, dk, dv;
+};
+
+// For float and Bf16. REQUIRES: has_block_products<S>(); an even width for Bf16.
+template <class S>
+void block_attention(const AttentionForward<S>& attention, Isa isa);
+template <class S>
+void block_attention(const AttentionBackward<S>& attention, Isa isa);
+
+// A tile of scores, and what it is of. Keys and queries are counted from the start of the document;
+// those behind its end are zeros, and there are as many of them as make the sizes multiples of 32.
+struct AttentionTile {
+  int64_t keys, queries;
+  int64_t first_key, first_query;
+  int64_t window;
+  float scale;  // of the scores
+};
+
+// `count` tokens of a head, of `width` numbers each.
+template <class S>
+struct TokenBlock {
+  const S* data;
+  int64_t stride;  // from token to token
+  int64_t count, width;
+};
+
+// What softmax has seen of each query of a block.
+struct SoftmaxState {
+  float *largest, *sum;  // [queries]
+  float* y;              // [width, queries]: the weighted values so far
+};
+
+#define WEFT_DECLARE_BLOCK_ATTENTION(ISA)                                                        \
+  namespace ISA {                                                                                \
+  /* Tokens as the left matrix of a product, [padded, width] or [width, padded], or as the right \
+   */                                                                                            \
+  /* one, packed (block_product.h). Zeros stand for tokens from `count` on. */                   \
+  template <class S>                                                                             \
+  void copy_tokens(const TokenBlock<S>& x, int64_t padded, S* to);                               \
+  template <class S>                                                                             \
+  void transpose_tokens(const TokenBlock<S>& x, int64_t padded, S* to);                          \
+  template <class S>                                                                             \
+  void pack_tokens(const TokenBlock<S>& x, int64_t padded, S* to);                               \
+  template <class S>                                                                             \
+  void pack_channels(const TokenBlock<S>& x, int64_t padded, S* to);                             \
+  /* to[t] = a[t] . b[t] */                                                                      \
+  template <class S>                                                                             \
+  void dot_tokens(const TokenBlock<S>& a, const TokenBlock<S>& b, float* to);                    \
+  /* Scores become weights exp(scale (score - largest)), packed. What the state has so far is */ \
+  /* scaled down where a larger score has come. */                                               \
+  template <class S>                                                                             \
+  void softmax_tile(const AttentionTile& tile, float* scores, const SoftmaxState& state,         \
+                    int64_t width, S* weights);                                                  \
+  /* y / sum -> to, and the logarithms of the sums, of the first to.count queries. */            \
+  template <class S>                                                                             \
+  void finish_softmax(const SoftmaxState& state, int64_t queries, float scale, int64_t count,    \
+                      int64_t width, S* to, int64_t stride, float* log_sums);                    \
+  /* weights [keys, queries]; scale * dscores likewise, and packed (float: in one). */           \
+  template <class S>                                                                             \
+  void softmax_tile_backward(const AttentionTile& tile, const float* scores,                     \
+                             const float* dweights, const float* log_sums, const float* dots,    \
+                             S* weights, S* dscores, S* packed_dscores);                         \
+  /* x [width, padded] -> the first `count` tokens; x [padded, width] likewise. */               \
+  template <class S>                                                                             \
+  void store_transposed(const float* x, int64_t padded, int64_t count, int64_t width, S* to,     \
+                        int64_t stride);                                                         \
+  template <class S>                                                                             \
+  void store_tokens(const float* x, int64_t count, int64_t width, S* to, int64_t stride);        \
+  }
+WEFT_DECLARE_BLOCK_ATTENTION(baseline)
+WEFT_DECLARE_BLOCK_ATTENTION(avx2)
+WEFT_DECLARE_BLOCK_ATTENTION(avx512)
+#undef WEFT_DECLARE_BLOCK_ATTENTION
+
+}  // namespace weft::cpu

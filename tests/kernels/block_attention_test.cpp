@@ -1,0 +1,244 @@
+// Block attention against its definition in fp64, with and without gradients.
+#include "models/kernels/block_attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/softmax.h>
+#include <gtest/gtest.h>
+
+#include "models/kernels/cpu/block_product.h"
+#include "tests/kernels/isas.h"
+#include "tests/kernels/step_types.h"
+#include "tests/support/fill.h"
+
+namespace weft {
+namespace {
+
+struct Case {
+  int64_t heads = 1, kv_heads = 1, width = 64, window = 0;
+  std::vector<std::vector<int64_t>> documents;  // lengths, of each row
+};
+
+std::vector<Segment> segments_of(const Case& c) {
+  std::vector<Segment> segments;
+  for (size_t row = 0; row < c.documents.size(); ++row) {
+    int64_t begin = 0;
+    for (const int64_t length : c.documents[row]) {
+      segments.push_back({static_cast<int64_t>(row), begin, begin + length});
+      begin += length;
+    }
+  }
+  return segments;
+}
+
+// [Bz, T, H, e], [Bz, T, KV, e] twice, and the gradient of the output.
+struct Inputs {
+  Tensor q, k, v, dy;
+};
+
+Inputs inputs_of(const Case& c, at::ScalarType type) {
+  const auto rows = static_cast<int64_t>(c.documents.size());
+  const int64_t length = segments_of(c).back().end;
+  const auto make = [&](int64_t heads, double phi) {
+    return fill({rows, length, heads, c.width}, phi).to(type);
+  };
+  return {2 * make(c.heads, 1), 2 * make(c.kv_heads, 2), make(c.kv_heads, 3), make(c.heads, 4)};
+}
+
+// The definition, document by document and head by head.
+Tensor plain(const Tensor& q, const Tensor& k, const Tensor& v, const Case& c) {
+  const int64_t group = c.heads / c.kv_heads;
+  std::vector<std::vector<Tensor>> rows(c.documents.size());
+  for (const Segment& s : segments_of(c)) {
+    const int64_t length = s.end - s.begin;
+    const Tensor position = at::arange(length, at::kDouble);
+    const Tensor distance = position.unsqueeze(1) - position;
+    Tensor hidden = distance.lt(0);
+    if (c.window > 0) hidden = hidden.logical_or(distance.ge(c.window));
+    std::vector<Tensor> heads;
+    for (int64_t h = 0; h < c.heads; ++h) {
+      const auto part = [&](const Tensor& x, int64_t head) {
+        return x[s.row].narrow(0, s.begin, length).select(1, head);
+      };
+      const Tensor scores =
+          at::matmul(part(q, h), part(k, h / group).t()) / std::sqrt(static_cast<double>(c.width));
+      const Tensor seen = scores.masked_fill(hidden, -std::numeric_limits<double>::infinity());
+      heads.push_back(at::matmul(at::softmax(seen, -1), part(v, h / group)).unsqueeze(1));
+    }
+    rows[s.row].push_back(at::cat(heads, 1));
+  }
+  std::vector<Tensor> all;
+  for (const std::vector<Tensor>& row : rows) all.push_back(at::cat(row, 0).unsqueeze(0));
+  return at::cat(all, 0);
+}
+
+constexpr const char* kNames[] = {"y", "dq", "dk", "dv"};
+
+struct Results {
+  std::vector<Tensor> tensors;  // kNames
+};
+
+template <class Function>
+Results run(const Inputs& in, const Function& attention) {
+  std::vector<Tensor> leaves;
+  for (const Tensor& t : {in.q, in.k, in.v}) {
+    leaves.push_back(t.detach().clone().set_requires_grad(true));
+  }
+  const Tensor y = attention(leaves[0], leaves[1], leaves[2]);
+  y.backward(in.dy);
+  return {{y.detach(), leaves[0].grad(), leaves[1].grad(), leaves[2].grad()}};
+}
+
+// Norm of the difference over that of the reference; where that is all but 0, over 0.1 a number.
+double relative(const Tensor& a, const Tensor& b) {
+  const double least = 0.1 * std::sqrt(static_cast<double>(b.numel()));
+  return (a.to(at::kDouble) - b).norm().item<double>() / std::max(b.norm().item<double>(), least);
+}
+
+const std::vector<Case>& cases() {
+  static const std::vector<Case> all = {
+      {.documents = {{1}}},
+      {.documents = {{31}}},
+      {.heads = 2, .kv_heads = 2, .width = 64, .documents = {{128}, {128}}},
+      {.heads = 2, .kv_heads = 1, .width = 80, .documents = {{129}}},
+      {.heads = 4, .kv_heads = 2, .width = 32, .documents = {{5, 130, 1, 164}, {300}}},
+      {.heads = 3, .kv_heads = 1, .width = 128, .documents = {{257, 2}}},
+      {.width = 2, .documents = {{40}}},
+      {.width = 34, .documents = {{161}}},
+      {.window = 1, .documents = {{140}}},
+      {.heads = 2, .window = 5, .documents = {{290, 3}}},
+      {.window = 128, .documents = {{400}}},
+      {.window = 129, .documents = {{400}}},
+      {.window = 1000, .documents = {{200}}},
+  };
+  return all;
+}
+
+void expect_definition(const Case& c, at::ScalarType type, double y_tolerance,
+                       double gradient_tolerance) {
+  Inputs in = inputs_of(c, type);
+  Inputs wide = in;
+  for (Tensor* t : {&wide.q, &wide.k, &wide.v, &wide.dy}) *t = t->to(at::kDouble);
+  const Results expected = run(
+      wide, [&](const Tensor& q, const Tensor& k, const Tensor& v) { return plain(q, k, v, c); });
+  for (const cpu::Isa isa : supported_isas()) {
+    const Results got = run(in, [&](const Tensor& q, const Tensor& k, const Tensor& v) {
+      return block_attention(q, k, v, segments_of(c), c.window, isa);
+    });
+    for (size_t i = 0; i < 4; ++i) {
+      EXPECT_LE(relative(got.tensors[i], expected.tensors[i]),
+                i == 0 ? y_tolerance : gradient_tolerance)
+          << kNames[i] << " of " << in.q.sizes() << ", isa " << static_cast<int>(isa) << ", window "
+          << c.window;
+    }
+  }
+}
+
+// Where the units are missing nothing calls the kernel, and there is nothing to test.
+bool available(at::ScalarType type) {
+  return has_block_attention(at::empty({1, 1, 1, 2}, at::TensorOptions(type)));
+}
+
+TEST(BlockAttention, EqualsItsDefinitionInFp32) {
+  if (!available(at::kFloat)) return;
+  for (const Case& c : cases()) expect_definition(c, at::kFloat, 1e-6, 5e-6);
+  expect_definition({.width = 33, .documents = {{70, 70}}}, at::kFloat, 1e-6, 5e-6);
+  expect_definition({.width = 1, .documents = {{70}}}, at::kFloat, 1e-6, 5e-6);
+}
+
+// Inputs are exact; weights and scores' gradients are rounded to 8 bits before products, and the
+// results.
+TEST(BlockAttention, EqualsItsDefinitionInBf16) {
+  if (!available(at::kBFloat16)) return;
+  for (const Case& c : cases()) expect_definition(c, at::kBFloat16, 4e-3, 1e-2);
+}
+
+TEST(BlockAttention, IsTheSameForAnyNumberOfThreads) {
+  const Case c{.heads = 4, .kv_heads = 2, .width = 64, .documents = {{200, 140}, {340}}};
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    if (!available(type)) continue;
+    const Inputs in = inputs_of(c, type);
+    std::vector<Results> all;
+    for_thread_counts([&](int) {
+      all.push_back(run(in, [&](const Tensor& q, const Tensor& k, const Tensor& v) {
+        return block_attention(q, k, v, segments_of(c));
+      }));
+    });
+    for (const Results& other : all) {
+      for (size_t i = 0; i < 4; ++i) EXPECT_TRUE(other.tensors[i].equal(all[0].tensors[i])) << i;
+    }
+  }
+}
+
+// As a joint projection leaves them, and a gradient that is one number everywhere.
+TEST(BlockAttention, TakesStridedHeads) {
+  if (!available(at::kFloat)) return;
+  const Tensor joint = fill({2, 150, 4, 32}, 1).to(at::kFloat);
+  const auto with = [&](bool dense) {
+    const auto heads = [&](const Tensor& t) { return dense ? t.contiguous() : t; };
+    const Tensor leaf = joint.clone().set_requires_grad(true);
+    const std::vector<Segment> documents = {{0, 0, 150}, {1, 0, 150}};
+    const Tensor y = block_attention(heads(leaf.narrow(2, 0, 2)), heads(leaf.narrow(2, 2, 1)),
+                                     heads(leaf.narrow(2, 3, 1)), documents);
+    const Tensor turned = block_attention(heads(leaf.transpose(2, 3).contiguous().transpose(2, 3)),
+                                          heads(leaf), heads(leaf), documents);
+    (y.sum() + turned.sum()).backward();
+    return std::vector<Tensor>{y.detach(), turned.detach(), leaf.grad()};
+  };
+  const std::vector<Tensor> strided = with(false), dense = with(true);
+  for (size_t i = 0; i < strided.size(); ++i) EXPECT_TRUE(strided[i].equal(dense[i])) << i;
+}
+
+TEST(BlockAttention, LetsNotNumbersThrough) {
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    if (!available(type)) continue;
+    const Case c{.documents = {{140, 20}}};
+    Inputs in = inputs_of(c, type);
+    in.k[0][3].fill_(std::numeric_limits<float>::quiet_NaN());
+    const Tensor nan = block_attention(in.q, in.k, in.v, segments_of(c)).isnan();
+    EXPECT_TRUE(nan[0].narrow(0, 3, 137).all().item<bool>());
+    EXPECT_FALSE(nan[0].narrow(0, 0, 3).any().item<bool>());
+    EXPECT_FALSE(nan[0].narrow(0, 140, 20).any().item<bool>());
+  }
+}
+
+TEST(BlockAttention, HoldsForLargeScores) {
+  if (!available(at::kFloat)) return;
+  const Case c{.documents = {{200}}};
+  Inputs in = inputs_of(c, at::kFloat);
+  in.q = in.q * 1000;
+  const Tensor y = block_attention(in.q, in.k, in.v, segments_of(c));
+  const Tensor expected =
+      plain(in.q.to(at::kDouble), in.k.to(at::kDouble), in.v.to(at::kDouble), c);
+  EXPECT_LE(relative(y, expected), 2e-3);  // scores of some 1e4 have 3 decimals in fp32
+}
+
+TEST(BlockAttention, HasNoTokens) {
+  if (!available(at::kFloat)) return;
+  const Tensor q = at::empty({2, 0, 2, 8}, at::kFloat);
+  EXPECT_EQ(block_attention(q, q, q, {}).sizes(), q.sizes());
+}
+
+TEST(BlockAttentionDeathTest, RefusesWhatItCannotDo) {
+  if (!available(at::kFloat)) return;
+  const Tensor q = at::empty({1, 4, 3, 8}, at::kFloat), k = at::empty({1, 4, 2, 8}, at::kFloat);
+  const std::vector<Segment> all = {{0, 0, 4}};
+  EXPECT_DEATH(block_attention(q, k, k, all), "block_attention of q \\[1, 4, 3, 8\\]");
+  EXPECT_DEATH(block_attention(q, q, q, std::vector<Segment>{{0, 0, 3}}), "documents of 3 tokens");
+  EXPECT_DEATH(block_attention(q, q, q, std::vector<Segment>{{0, 0, 5}}), "no tokens \\[0, 5\\)");
+  EXPECT_DEATH(block_attention(q, q, q, all, -1), "a window of -1");
+  EXPECT_DEATH(block_attention(q.to(at::kDouble), q, q, all), "on this machine");
+}
+
+}  // namespace
+}  // namespace weft
