@@ -4,13 +4,13 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/check.h"
 #include "models/kernels/dispatch.h"
+#include "models/kernels/matmul.h"
 #include "models/mini_sequences.h"
 
 namespace weft {
@@ -25,7 +25,7 @@ struct Sums {
 // sum += dz^T x, in the type of `sum`.
 void add_product(const Tensor& dz, const Tensor& x, Tensor& sum) {
   if (sum.scalar_type() == x.scalar_type()) {
-    sum.addmm_(dz.t(), x);
+    multiply_into(sum, dz.t(), x, /*add=*/true);
   } else {
     sum.add_(at::mm(dz.t(), x));
   }
@@ -42,14 +42,14 @@ Sums sum_slices(const Tensor& hidden, const Tensor& weight, const Tensor& target
     const Tensor x = hidden.narrow(0, first, size);
     if (!memory.defined()) memory = at::empty({size, weight.size(0)}, x.options());
     Tensor z = memory.narrow(0, 0, size);
-    at::mm_out(z, x, weight.t());
+    multiply_into(z, x, weight.t());
     const CrossEntropy loss =
         cross_entropy(z, targets.narrow(0, first, size), weights.penalties, scale);
     sums.nll = sums.nll + loss.nll.sum(at::kDouble);
     sums.penalty = sums.penalty + loss.penalty.sum(at::kDouble);
     if (sums.hidden_grad.defined()) {
       Tensor dx = sums.hidden_grad.narrow(0, first, size);
-      at::mm_out(dx, z, weight);
+      multiply_into(dx, z, weight);
     }
     if (sums.head_grad.defined()) add_product(z, x, sums.head_grad);
   });
@@ -98,7 +98,7 @@ class HeadLossFunction final : public torch::autograd::Function<HeadLossFunction
 }  // namespace
 
 Tensor head_logits(const Tensor& hidden, const Tensor& weight) {
-  const Tensor logits = at::linear(hidden, weight.to(hidden.scalar_type()));
+  const Tensor logits = linear_product(hidden, weight.to(hidden.scalar_type()));
   return logits.scalar_type() == at::kDouble ? logits : logits.to(at::kFloat);
 }
 

@@ -2,8 +2,8 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/linear.h>
 
+#include "models/kernels/matmul.h"
 #include "models/kernels/row_linear.h"
 
 namespace weft {
@@ -42,7 +42,7 @@ Linear::Linear(const ParameterStore& store, const std::string& name)
 
 Tensor Linear::operator()(const Tensor& x) const {
   if (is_few_rows(x)) return row_products(x, {this})[0];
-  return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
+  return linear_product(x, weight, bias);
 }
 
 bool is_few_rows(const Tensor& x) {
@@ -58,7 +58,7 @@ Tensor joint_product(const Tensor& x, std::initializer_list<const Linear*> layer
     if (layer->bias.defined()) biases.push_back(layer->bias);
   }
   const Tensor weight = at::cat(weights);
-  return biases.empty() ? at::linear(x, weight) : at::linear(x, weight, at::cat(biases));
+  return linear_product(x, weight, biases.empty() ? Tensor{} : at::cat(biases));
 }
 
 std::vector<Tensor> joint_linear(const Tensor& x, std::initializer_list<const Linear*> layers) {

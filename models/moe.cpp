@@ -6,7 +6,6 @@
 #include <ATen/ops/bincount.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/index_select.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/one_hot.h>
 #include <ATen/ops/silu.h>
@@ -17,6 +16,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/check.h"
+#include "models/kernels/matmul.h"
 #include "models/kernels/swiglu_step.h"
 #include "models/linear.h"
 #include "models/recompute.h"
@@ -180,8 +180,8 @@ namespace {
 
 // weights: gate, up, down of one expert.
 Tensor expert(const Tensor& x, const std::vector<Tensor>& weights) {
-  const Tensor hidden = at::silu(at::linear(x, weights[0])) * at::linear(x, weights[1]);
-  return at::linear(hidden, weights[2]);
+  const Tensor hidden = at::silu(linear_product(x, weights[0])) * linear_product(x, weights[1]);
+  return linear_product(hidden, weights[2]);
 }
 
 }  // namespace

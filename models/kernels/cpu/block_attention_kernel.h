@@ -3,6 +3,7 @@
 // Included as cpu/vector.h is.
 #include "models/kernels/cpu/block_attention.h"
 #include "models/kernels/cpu/block_product.h"
+#include "models/kernels/cpu/transpose_words_kernel.h"
 #include "models/kernels/cpu/vector_math.h"
 
 namespace weft::cpu::WEFT_ISA {
@@ -34,7 +35,7 @@ inline void by_channels(int64_t tokens, int64_t width, const F& f) {
 }
 
 template <class S>
-inline void fill_columns(int64_t rows, int64_t row_size, int64_t first, S* to) {
+inline void zero_columns(int64_t rows, int64_t row_size, int64_t first, S* to) {
   for (int64_t r = 0; r < rows; ++r) zero_tokens(row_size - first, to + r * row_size + first);
 }
 
@@ -42,34 +43,22 @@ template <class S>
 void transpose_tokens(const TokenBlock<S>& x, int64_t padded, S* to) {
   by_channels(x.count, x.width,
               [&](int64_t t, int64_t c) { to[c * padded + t] = x.data[t * x.stride + c]; });
-  fill_columns(x.width, padded, x.count, to);
+  zero_columns(x.width, padded, x.count, to);
 }
-
-// Numbers that a packed matrix keeps together, as one.
-struct Pair16 {
-  Bf16 first, second;
-};
-template <class S>
-struct TogetherOf {
-  using Type = S;
-};
-template <>
-struct TogetherOf<Bf16> {
-  using Type = Pair16;
-};
 
 template <class S>
 void pack_channels(const TokenBlock<S>& x, int64_t padded, S* to) {
-  using Together = typename TogetherOf<S>::Type;
-  auto* const out = reinterpret_cast<char*>(to);
-  const auto* const in = reinterpret_cast<const char*>(x.data);
-  const int64_t width = x.width / kTogether<S>, stride = x.stride * static_cast<int64_t>(sizeof(S));
-  by_channels(x.count, width, [&](int64_t t, int64_t c) {
-    __builtin_memcpy(out + (c * padded + t) * static_cast<int64_t>(sizeof(Together)),
-                     in + t * stride + c * static_cast<int64_t>(sizeof(Together)),
-                     sizeof(Together));
-  });
-  fill_columns(width, padded * kTogether<S>, x.count * kTogether<S>, to);
+  constexpr int64_t kWords = kTogether<S>;  // numbers in one
+  if (x.stride % kWords == 0) {
+    transpose_words(x.data, x.stride / kWords, x.count, x.width / kWords, to, padded);
+  } else {
+    by_channels(x.count, x.width / kWords, [&](int64_t t, int64_t c) {
+      for (int64_t i = 0; i < kWords; ++i) {
+        to[(c * padded + t) * kWords + i] = x.data[t * x.stride + c * kWords + i];
+      }
+    });
+  }
+  zero_columns(x.width / kWords, padded * kWords, x.count * kWords, to);
 }
 
 template <class S>

@@ -9,6 +9,7 @@
 #include "models/kernels/cpu/selective_scan_forward.h"
 #include "models/kernels/cpu/selective_scan_step.h"
 #include "models/kernels/cpu/silu_mul_kernel.h"
+#include "models/kernels/cpu/transpose_words_kernel.h"
 
 namespace weft::cpu::WEFT_ISA {
 

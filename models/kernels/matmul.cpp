@@ -1,0 +1,143 @@
+#include "models/kernels/matmul.h"
+
+#include <algorithm>
+#include <optional>
+#include <vector>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/mm.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "base/check.h"
+#include "models/kernels/cpu/block_product.h"
+#include "models/kernels/cpu/matmul.h"
+#include "models/kernels/dispatch.h"
+
+namespace weft {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+bool is_fp32(const Tensor& t) { return t.is_cpu() && t.scalar_type() == at::kFloat; }
+
+// Intel's library, which LibTorch uses, takes the full width on Intel's own processors.
+bool are_blocks_faster() {
+#if defined(__x86_64__)
+  static const bool faster = has_matmul() && !__builtin_cpu_is("intel");
+  return faster;
+#else
+  return false;
+#endif
+}
+
+// Below that, tasks and copies cost more than the wider units gain.
+bool is_large(int64_t m, int64_t n, int64_t k) {
+  constexpr int64_t kLeastSide = 32, kLeastProducts = int64_t{1} << 21;
+  return std::min({m, n, k}) >= kLeastSide && m * n * k >= kLeastProducts;
+}
+
+// A matrix with a dense dimension: itself, or a copy.
+Tensor with_dense_side(const Tensor& t) {
+  const bool dense = t.stride(1) == 1 || t.stride(0) == 1;
+  return dense ? t : t.contiguous();
+}
+
+cpu::Matrix raw(const Tensor& t) {
+  // A single row or column may have any stride.
+  const bool by_rows = t.stride(1) == 1 || (t.size(1) == 1 && t.stride(0) != 1);
+  return {t.const_data_ptr<float>(), by_rows ? t.stride(0) : 1, by_rows ? 1 : t.stride(1)};
+}
+
+// x [rows, in], weight [out, in].
+class LinearProduct : public torch::autograd::Function<LinearProduct> {
+ public:
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight,
+                        const std::optional<Tensor>& bias) {
+    ctx->save_for_backward({x, weight});
+    ctx->saved_data["bias"] = bias.has_value();
+    Tensor y = at::empty({x.size(0), weight.size(0)}, x.options());
+    multiply_blocks_into(y, x, weight.t(), /*add=*/false, bias.value_or(Tensor{}), cpu::best_isa());
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const Tensor &x = saved[0], &weight = saved[1], &dy = grads[0];
+    Tensor dx, dweight, dbias;
+    if (ctx->needs_input_grad(0)) {
+      dx = at::empty(x.sizes(), x.options());
+      multiply_into(dx, dy, weight);
+    }
+    if (ctx->needs_input_grad(1)) {
+      dweight = at::empty(weight.sizes(), weight.options());
+      multiply_into(dweight, dy.t(), x);
+    }
+    const bool has_bias = ctx->saved_data["bias"].toBool();
+    if (has_bias && ctx->needs_input_grad(2)) dbias = dy.sum(0);
+    return {dx, dweight, dbias};
+  }
+};
+
+}  // namespace
+
+bool has_matmul() { return cpu::has_block_products<float>(); }
+
+void multiply_blocks_into(Tensor& out, const Tensor& a, const Tensor& b, bool add,
+                          const Tensor& bias, cpu::Isa isa) {
+  WEFT_CHECK(a.dim() == 2 && b.dim() == 2 && out.dim() == 2 && a.size(1) == b.size(0) &&
+                 out.size(0) == a.size(0) && out.size(1) == b.size(1) &&
+                 (out.stride(1) == 1 || out.size(1) <= 1),
+             "multiply_blocks_into of ", a.sizes(), " and ", b.sizes(), " into ", out.sizes());
+  WEFT_CHECK(is_fp32(a) && is_fp32(b) && is_fp32(out) && has_matmul(),
+             "multiply_blocks_into is for fp32 on a CPU with AVX-512");
+  WEFT_CHECK(!bias.defined() || (is_fp32(bias) && bias.dim() == 1 && bias.size(0) == b.size(1)),
+             "multiply_blocks_into: a bias of ", bias.defined() ? bias.sizes() : at::IntArrayRef{});
+  const Tensor left = with_dense_side(a), right = with_dense_side(b);
+  const Tensor dense_bias = bias.defined() ? bias.contiguous() : bias;
+  if (out.numel() == 0) return;
+  if (a.size(1) == 0) {  // an empty sum
+    if (!add) out.zero_();
+    if (bias.defined()) out.add_(bias);
+    return;
+  }
+  cpu::matmul({.m = a.size(0),
+               .n = b.size(1),
+               .k = a.size(1),
+               .a = raw(left),
+               .b = raw(right),
+               .c = out.mutable_data_ptr<float>(),
+               .c_row = out.stride(0),
+               .bias = bias.defined() ? dense_bias.const_data_ptr<float>() : nullptr,
+               .add = add},
+              isa);
+}
+
+void multiply_into(Tensor& out, const Tensor& a, const Tensor& b, bool add) {
+  const bool ours = is_fp32(a) && is_fp32(b) && is_fp32(out) && are_blocks_faster() &&
+                    is_large(a.size(0), b.size(1), a.size(1)) && out.stride(1) == 1;
+  if (ours) {
+    multiply_blocks_into(out, a, b, add, {}, cpu::best_isa());
+  } else if (add) {
+    at::addmm_out(out, out, a, b);
+  } else {
+    at::mm_out(out, a, b);
+  }
+}
+
+Tensor linear_product(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  const int64_t in = weight.size(1), out = weight.size(0);
+  const bool ours = is_fp32(x) && is_fp32(weight) && (!bias.defined() || is_fp32(bias)) &&
+                    are_blocks_faster() && in > 0 && is_large(x.numel() / in, out, in);
+  if (!ours) return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
+  std::vector<int64_t> shape = x.sizes().vec();
+  shape.back() = out;
+  const std::optional<Tensor> maybe_bias = bias.defined() ? std::optional(bias) : std::nullopt;
+  return LinearProduct::apply(x.reshape({-1, in}), weight, maybe_bias).reshape(shape);
+}
+
+}  // namespace weft
