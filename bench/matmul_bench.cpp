@@ -1,4 +1,5 @@
-// Products of large fp32 matrices against LibTorch's: a linear layer's output and its two
+// Products of large matrices into fp32 against LibTorch's (bf16 into
+// bf16): a linear layer's output and its two
 // gradients, for layers of [in, out] and so many tokens. Prints GFLOP/s of both and their ratio.
 // OMP_NUM_THREADS sets the threads.
 #include <cstdio>
@@ -25,14 +26,14 @@ void compare(const char* what, const Tensor& a, const Tensor& b) {
   std::fflush(stdout);
 }
 
-void run() {
-  std::printf("threads %d\n", at::get_num_threads());
+void run(at::ScalarType type) {
+  std::printf("%s, threads %d\n", type == at::kFloat ? "fp32" : "bf16", at::get_num_threads());
   constexpr int64_t kSizes[][3] = {{2048, 2048, 2048}, {2048, 512, 512},  {2048, 512, 3072},
                                    {2048, 1536, 512},  {2048, 512, 8192}, {1024, 768, 3072}};
   for (const auto& [tokens, in, out] : kSizes) {
     std::printf("%ld tokens, %ld -> %ld\n", tokens, in, out);
-    const Tensor x = at::randn({tokens, in}), weight = at::randn({out, in});
-    const Tensor dy = at::randn({tokens, out});
+    const Tensor x = at::randn({tokens, in}).to(type), weight = at::randn({out, in}).to(type);
+    const Tensor dy = at::randn({tokens, out}).to(type);
     compare("  y = x W^t  ", x, weight.t());
     compare("  dx = dy W  ", dy, weight);
     compare("  dW = dy^t x", dy.t(), x);
@@ -44,6 +45,6 @@ void run() {
 
 int main() {
   weft::keep_freed_pages();
-  weft::run();
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) weft::run(type);
   return 0;
 }

@@ -3,21 +3,26 @@
 // with a JSON line. `step` trains one update, forward, backward, clipping and optimiser:
 // milliseconds and loss. `peak`: FLOP/s of matrix products. `info`: parameters, FLOPs of a step,
 // peak of memory.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <iostream>
+#include <set>
 #include <string>
 #include <vector>
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/randint.h>
+#include <ATen/ops/randn.h>
 #include <ATen/ops/zeros.h>
 #include <sys/resource.h>
 
 #include "base/check.h"
 #include "cli/openmp.h"
 #include "models/flops.h"
+#include "models/kernels/matmul.h"
 #include "optim/optimizer.h"
 #include "recipes/load.h"
 #include "trainer/machine.h"
@@ -69,9 +74,27 @@ class Worker {
     std::printf("{\"ms\": %.3f, \"loss\": %.6f}\n", time.count(), result.loss);
   }
 
+  // Of square matrices and of the step's own, the largest of its parameters.
   void peak() const {
-    std::printf("{\"flops_per_s\": %.4e}\n",
-                measure_matmul_peak(runtime_.types.compute, runtime_.types.device));
+    double best = measure_matmul_peak(runtime_.types.compute, runtime_.types.device);
+    const at::TensorOptions type(runtime_.types.compute);
+    const int64_t tokens = *recipe_.stages[0].micro_batch_tokens;
+    std::set<std::vector<int64_t>> shapes;
+    for (const ParameterSpec& spec : table_.rows()) {
+      if (spec.shape.size() == 2 && spec.shape[1] > 1) shapes.insert(spec.shape);
+    }
+    for (const std::vector<int64_t>& shape : shapes) {
+      const Tensor x = at::randn({tokens, shape[1]}).to(type.dtype());
+      const Tensor weight = at::randn(shape).to(type.dtype());
+      Tensor y = at::empty({tokens, shape[0]}, type);
+      for (int i = 0; i < 4; ++i) {
+        const auto start = std::chrono::steady_clock::now();
+        multiply_into(y, x, weight.t());
+        const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+        best = std::max(best, 2.0 * static_cast<double>(x.numel() * shape[0]) / time.count());
+      }
+    }
+    std::printf("{\"flops_per_s\": %.4e}\n", best);
   }
 
   void info() const {

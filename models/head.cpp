@@ -4,7 +4,6 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -21,15 +20,6 @@ struct Sums {
   Tensor nll, penalty;            // [] fp64
   Tensor hidden_grad, head_grad;  // [n, d], and [V, d] in the wide type; or undefined
 };
-
-// sum += dz^T x, in the type of `sum`.
-void add_product(const Tensor& dz, const Tensor& x, Tensor& sum) {
-  if (sum.scalar_type() == x.scalar_type()) {
-    multiply_into(sum, dz.t(), x, /*add=*/true);
-  } else {
-    sum.add_(at::mm(dz.t(), x));
-  }
-}
 
 Sums sum_slices(const Tensor& hidden, const Tensor& weight, const Tensor& targets,
                 const LossWeights& weights, int64_t rows, Sums sums) {
@@ -51,7 +41,7 @@ Sums sum_slices(const Tensor& hidden, const Tensor& weight, const Tensor& target
       Tensor dx = sums.hidden_grad.narrow(0, first, size);
       multiply_into(dx, z, weight);
     }
-    if (sums.head_grad.defined()) add_product(z, x, sums.head_grad);
+    if (sums.head_grad.defined()) multiply_into(sums.head_grad, z.t(), x, /*add=*/true);
   });
   return sums;
 }

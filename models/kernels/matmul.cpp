@@ -23,12 +23,27 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-bool is_fp32(const Tensor& t) { return t.is_cpu() && t.scalar_type() == at::kFloat; }
+// Types that blocks are multiplied in.
+bool is_block_type(const Tensor& t) {
+  return t.is_cpu() && (t.scalar_type() == at::kFloat || t.scalar_type() == at::kBFloat16);
+}
+
+bool has_blocks_of(const Tensor& t) {
+  return t.scalar_type() == at::kFloat ? cpu::has_block_products<float>()
+                                       : cpu::has_block_products<Bf16>();
+}
+
+// What blocks can be multiplied into: bf16 numbers go in pairs.
+bool are_blocks(const Tensor& a, const Tensor& b, const Tensor& out) {
+  return is_block_type(a) && b.is_cpu() && b.scalar_type() == a.scalar_type() && out.is_cpu() &&
+         out.scalar_type() == at::kFloat && (a.scalar_type() == at::kFloat || a.size(1) % 2 == 0) &&
+         has_blocks_of(a);
+}
 
 // Intel's library, which LibTorch uses, takes the full width on Intel's own processors.
 bool are_blocks_faster() {
 #if defined(__x86_64__)
-  static const bool faster = has_matmul() && !__builtin_cpu_is("intel");
+  static const bool faster = !__builtin_cpu_is("intel");
   return faster;
 #else
   return false;
@@ -47,10 +62,27 @@ Tensor with_dense_side(const Tensor& t) {
   return dense ? t : t.contiguous();
 }
 
-cpu::Matrix raw(const Tensor& t) {
+template <class S>
+cpu::Matrix<S> raw(const Tensor& t) {
   // A single row or column may have any stride.
   const bool by_rows = t.stride(1) == 1 || (t.size(1) == 1 && t.stride(0) != 1);
-  return {t.const_data_ptr<float>(), by_rows ? t.stride(0) : 1, by_rows ? 1 : t.stride(1)};
+  return {static_cast<const S*>(t.const_data_ptr()), by_rows ? t.stride(0) : 1,
+          by_rows ? 1 : t.stride(1)};
+}
+
+template <class S>
+void run(Tensor& out, const Tensor& a, const Tensor& b, bool add, const Tensor& bias,
+         cpu::Isa isa) {
+  cpu::matmul<S>({.m = a.size(0),
+                  .n = b.size(1),
+                  .k = a.size(1),
+                  .a = raw<S>(a),
+                  .b = raw<S>(b),
+                  .c = values<float>(out),
+                  .c_row = out.stride(0),
+                  .bias = bias.defined() ? values<const S>(bias) : nullptr,
+                  .add = add},
+                 isa);
 }
 
 // x [rows, in], weight [out, in].
@@ -85,7 +117,10 @@ class LinearProduct : public torch::autograd::Function<LinearProduct> {
 
 }  // namespace
 
-bool has_matmul() { return cpu::has_block_products<float>(); }
+bool has_matmul(at::ScalarType type) {
+  return type == at::kFloat ? cpu::has_block_products<float>()
+                            : type == at::kBFloat16 && cpu::has_block_products<Bf16>();
+}
 
 void multiply_blocks_into(Tensor& out, const Tensor& a, const Tensor& b, bool add,
                           const Tensor& bias, cpu::Isa isa) {
@@ -93,35 +128,32 @@ void multiply_blocks_into(Tensor& out, const Tensor& a, const Tensor& b, bool ad
                  out.size(0) == a.size(0) && out.size(1) == b.size(1) &&
                  (out.stride(1) == 1 || out.size(1) <= 1),
              "multiply_blocks_into of ", a.sizes(), " and ", b.sizes(), " into ", out.sizes());
-  WEFT_CHECK(is_fp32(a) && is_fp32(b) && is_fp32(out) && has_matmul(),
-             "multiply_blocks_into is for fp32 on a CPU with AVX-512");
-  WEFT_CHECK(!bias.defined() || (is_fp32(bias) && bias.dim() == 1 && bias.size(0) == b.size(1)),
+  WEFT_CHECK(are_blocks(a, b, out), "multiply_blocks_into of ", a.toString(), " ", a.sizes(),
+             " into ", out.toString(), " on this machine");
+  WEFT_CHECK(!bias.defined() || (bias.scalar_type() == a.scalar_type() && bias.dim() == 1 &&
+                                 bias.size(0) == b.size(1)),
              "multiply_blocks_into: a bias of ", bias.defined() ? bias.sizes() : at::IntArrayRef{});
+  if (out.numel() == 0) return;
   const Tensor left = with_dense_side(a), right = with_dense_side(b);
   const Tensor dense_bias = bias.defined() ? bias.contiguous() : bias;
-  if (out.numel() == 0) return;
   if (a.size(1) == 0) {  // an empty sum
     if (!add) out.zero_();
     if (bias.defined()) out.add_(bias);
-    return;
+  } else if (a.scalar_type() == at::kFloat) {
+    run<float>(out, left, right, add, dense_bias, isa);
+  } else {
+    run<Bf16>(out, left, right, add, dense_bias, isa);
   }
-  cpu::matmul({.m = a.size(0),
-               .n = b.size(1),
-               .k = a.size(1),
-               .a = raw(left),
-               .b = raw(right),
-               .c = out.mutable_data_ptr<float>(),
-               .c_row = out.stride(0),
-               .bias = bias.defined() ? dense_bias.const_data_ptr<float>() : nullptr,
-               .add = add},
-              isa);
 }
 
 void multiply_into(Tensor& out, const Tensor& a, const Tensor& b, bool add) {
-  const bool ours = is_fp32(a) && is_fp32(b) && is_fp32(out) && are_blocks_faster() &&
+  const bool ours = are_blocks_faster() && are_blocks(a, b, out) &&
                     is_large(a.size(0), b.size(1), a.size(1)) && out.stride(1) == 1;
   if (ours) {
     multiply_blocks_into(out, a, b, add, {}, cpu::best_isa());
+  } else if (out.scalar_type() != a.scalar_type()) {
+    const Tensor product = at::mm(a, b);
+    add ? out.add_(product) : out.copy_(product);
   } else if (add) {
     at::addmm_out(out, out, a, b);
   } else {
@@ -131,8 +163,10 @@ void multiply_into(Tensor& out, const Tensor& a, const Tensor& b, bool add) {
 
 Tensor linear_product(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   const int64_t in = weight.size(1), out = weight.size(0);
+  const auto is_fp32 = [](const Tensor& t) { return t.is_cpu() && t.scalar_type() == at::kFloat; };
   const bool ours = is_fp32(x) && is_fp32(weight) && (!bias.defined() || is_fp32(bias)) &&
-                    are_blocks_faster() && in > 0 && is_large(x.numel() / in, out, in);
+                    has_matmul(at::kFloat) && are_blocks_faster() && in > 0 &&
+                    is_large(x.numel() / in, out, in);
   if (!ours) return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
   std::vector<int64_t> shape = x.sizes().vec();
   shape.back() = out;

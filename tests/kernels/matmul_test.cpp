@@ -34,7 +34,7 @@ double terms_of(const Tensor& a, const Tensor& b) {
 }
 
 TEST(MultiplyBlocksInto, EqualsTheProductForAllSizesAndStrides) {
-  if (!has_matmul()) return;
+  if (!has_matmul(at::kFloat)) return;
   const int64_t sizes[][3] = {{1, 1, 1},      {128, 128, 256}, {33, 70, 1},   {129, 31, 257},
                               {300, 520, 40}, {64, 1100, 600}, {700, 96, 290}};
   for (const auto& [m, n, k] : sizes) {
@@ -59,8 +59,34 @@ TEST(MultiplyBlocksInto, EqualsTheProductForAllSizesAndStrides) {
   }
 }
 
+TEST(MultiplyBlocksInto, EqualsTheProductOfBf16Matrices) {
+  if (!has_matmul(at::kBFloat16)) return;
+  const int64_t sizes[][3] = {{1, 1, 2},      {128, 128, 512}, {33, 70, 2},   {129, 31, 514},
+                              {300, 520, 40}, {64, 1100, 600}, {700, 96, 290}};
+  for (const auto& [m, n, k] : sizes) {
+    for (const int strides : {0, 1, 2, 3}) {
+      const auto bf16 = [](const Tensor& t) { return t.to(at::kBFloat16); };
+      const Tensor a = bf16(matrix(m, k, 1, strides % 2 == 1));
+      const Tensor b = bf16(matrix(k, n, 2, strides / 2 == 1));
+      const Tensor bias = bf16(fill({n}, 3).to(at::kFloat));
+      const Tensor product = at::mm(a.to(at::kDouble), b.to(at::kDouble));
+      const double terms = terms_of(a, b);
+      for (const cpu::Isa isa : supported_isas()) {
+        const std::string what = std::to_string(m) + " x " + std::to_string(n) + " x " +
+                                 std::to_string(k) + ", strides " + std::to_string(strides) +
+                                 ", isa " + std::to_string(static_cast<int>(isa));
+        Tensor c = at::full({m, n}, 7.0F);
+        multiply_blocks_into(c, a, b, /*add=*/false, bias, isa);
+        expect_near(c, product + bias, terms + 1, what);
+        multiply_blocks_into(c, a, b, /*add=*/true, {}, isa);
+        expect_near(c, 2 * product + bias, 2 * terms + 1, what + ", added");
+      }
+    }
+  }
+}
+
 TEST(MultiplyBlocksInto, LeavesWhatIsBesideTheResultAlone) {
-  if (!has_matmul()) return;
+  if (!has_matmul(at::kFloat)) return;
   Tensor whole = at::full({70, 100}, 7.0F), part = whole.narrow(0, 1, 65).narrow(1, 3, 90);
   const Tensor a = matrix(65, 50, 1, false), b = matrix(50, 90, 2, true);
   multiply_blocks_into(part, a, b, false, {}, cpu::best_isa());
@@ -70,7 +96,7 @@ TEST(MultiplyBlocksInto, LeavesWhatIsBesideTheResultAlone) {
 }
 
 TEST(MultiplyBlocksInto, SumsNothingToZero) {
-  if (!has_matmul()) return;
+  if (!has_matmul(at::kFloat)) return;
   Tensor c = at::full({3, 4}, 7.0F);
   multiply_blocks_into(c, at::empty({3, 0}, at::kFloat), at::empty({0, 4}, at::kFloat), true, {},
                        cpu::best_isa());
@@ -90,7 +116,26 @@ TEST(MultiplyInto, IsTheSameForAnyNumberOfThreads) {
   for (const Tensor& c : all) EXPECT_TRUE(c.equal(all[0]));
 }
 
-// All types and sizes, whichever way they take.
+// Of all types and sizes, whichever way they take.
+TEST(MultiplyInto, EqualsTheProduct) {
+  for (const int64_t m : {3, 100}) {
+    for (const at::ScalarType type : {at::kFloat, at::kDouble, at::kBFloat16}) {
+      const Tensor a = matrix(m, 150, 1, true).to(type), b = matrix(150, 160, 2, false).to(type);
+      const Tensor product = at::mm(a.to(at::kDouble), b.to(at::kDouble));
+      const double terms = terms_of(a, b);
+      for (const bool wide : {false, true}) {
+        Tensor out = at::full({m, 160}, 7, a.options());
+        if (wide && type == at::kBFloat16) out = out.to(at::kFloat);
+        const double roundings = type == at::kBFloat16 ? 2e4 : 1;  // of 8 bits against 24
+        multiply_into(out, a, b);
+        expect_near(out, product, roundings * terms, "product");
+        multiply_into(out, a, b, /*add=*/true);
+        expect_near(out, 2 * product, 2 * roundings * terms, "added");
+      }
+    }
+  }
+}
+
 TEST(LinearProduct, EqualsLinearAndItsGradients) {
   const auto run = [](at::ScalarType type, int64_t rows, bool bias, const auto& f) {
     const auto leaf = [&](std::vector<int64_t> sizes, double phi) {
@@ -131,12 +176,13 @@ TEST(LinearProduct, LeavesOutGradientsThatNobodyWants) {
 }
 
 TEST(MultiplyBlocksIntoDeathTest, RefusesWhatItCannotDo) {
-  if (!has_matmul()) return;
+  if (!has_matmul(at::kFloat)) return;
   Tensor c = at::empty({3, 4}, at::kFloat);
   const Tensor a = at::empty({3, 5}, at::kFloat), b = at::empty({5, 4}, at::kFloat);
   const cpu::Isa isa = cpu::best_isa();
   EXPECT_DEATH(multiply_blocks_into(c, a, a, false, {}, isa), "of \\[3, 5\\] and \\[3, 5\\]");
-  EXPECT_DEATH(multiply_blocks_into(c, a.to(at::kDouble), b, false, {}, isa), "is for fp32");
+  EXPECT_DEATH(multiply_blocks_into(c, a.to(at::kDouble), b, false, {}, isa),
+               "multiply_blocks_into of CPUDoubleType");
   EXPECT_DEATH(multiply_blocks_into(c, a, b, false, at::empty({3}, at::kFloat), isa), "a bias of");
 }
 

@@ -1,9 +1,12 @@
 #include "models/kernels/cpu/matmul.h"
 
 #include <algorithm>
+#include <cstddef>
 
 #include <ATen/Parallel.h>
+#include <c10/util/BFloat16.h>
 
+#include "models/kernels/cpu/block_attention.h"
 #include "models/kernels/cpu/block_product.h"
 #include "models/kernels/cpu/kernel_for.h"
 #include "models/kernels/cpu/tasks.h"
@@ -13,10 +16,13 @@ namespace weft::cpu {
 namespace {
 
 // A tile's rows and columns, and what is summed at a time: two such blocks fit in the second cache.
-constexpr int64_t kTile = 128, kDepth = 256;
+constexpr int64_t kTile = 128;
+template <class S>
+constexpr int64_t kDepth = 1024 / static_cast<int64_t>(sizeof(S));
 // Sizes of blocks are multiples of it (zeros fill them up), so that they are few.
 constexpr int64_t kSizeStep = 32;
 int64_t padded(int64_t size) { return (size + kSizeStep - 1) / kSizeStep * kSizeStep; }
+bool is_whole(int64_t size) { return size % kSizeStep == 0; }
 
 struct Range {
   int64_t first, count;
@@ -27,35 +33,28 @@ Range part(int64_t first, int64_t size, int64_t total) {
   return {first, std::min(size, total - first)};
 }
 
-// A block as block_product reads it.
-struct Block {
-  const float* data;
-  int64_t stride;
+float widen(float x) { return x; }
+float widen(Bf16 x) { return c10::BFloat16(static_cast<uint16_t>(x), c10::BFloat16::from_bits()); }
+
+// How blocks of a matrix are copied: the forms that block_product reads, with zeros behind them.
+template <class S>
+struct Copies {
+  decltype(&baseline::copy_tokens<S>) copy_rows;
+  decltype(&baseline::pack_tokens<S>) pack_rows;
+  decltype(&baseline::pack_channels<S>) pack_columns;
+  decltype(&baseline::transpose_words) transpose_words;
+
+  explicit Copies(Isa isa)
+      : copy_rows(WEFT_KERNEL_FOR(isa, copy_tokens<S>)),
+        pack_rows(WEFT_KERNEL_FOR(isa, pack_tokens<S>)),
+        pack_columns(WEFT_KERNEL_FOR(isa, pack_channels<S>)),
+        transpose_words(WEFT_KERNEL_FOR(isa, transpose_words)) {}
 };
 
-// Rows and columns of a matrix copied into `to` [padded rows, padded columns], zeros behind them.
-void copy_block(const Matrix& from, Range rows, Range columns, float* to, Isa isa) {
-  const int64_t height = padded(rows.count), width = padded(columns.count);
-  const float* const data = from.data + rows.first * from.row + columns.first * from.column;
-  if (from.column == 1) {
-    for (int64_t r = 0; r < rows.count; ++r) {
-      std::copy_n(data + r * from.row, columns.count, to + r * width);
-    }
-  } else {
-    WEFT_KERNEL_FOR(isa, transpose_words)
-    (data, from.column, columns.count, rows.count, to, width);
-  }
-  for (int64_t r = 0; r < rows.count; ++r) {
-    std::fill(to + r * width + columns.count, to + (r + 1) * width, 0.0F);
-  }
-  std::fill(to + rows.count * width, to + height * width, 0.0F);
-}
-
-bool is_whole(Range range) { return range.count % kSizeStep == 0; }
-
+template <class S>
 class Product {
  public:
-  Product(const Matmul& p, Isa isa) : p_(p), isa_(isa) {
+  Product(const Matmul<S>& p, Isa isa) : p_(p), copies_(isa) {
     // A task is that many rows and columns: a block that is copied serves all of them. Smaller ones
     // where threads would have none.
     const int64_t threads = at::get_num_threads();
@@ -65,78 +64,156 @@ class Product {
   }
 
   void run() const {
-    const int64_t floats = range_ * kDepth + kDepth * kTile + kTile * kTile;
     run_uneven_tasks(
-        tasks(), floats * static_cast<int64_t>(sizeof(float)),
+        tasks(), memory_bytes(),
         [&](int64_t task, void* memory) {
           const int64_t across = pieces(p_.n);
           one_task(part(task / across * range_, range_, p_.m),
-                   part(task % across * range_, range_, p_.n), static_cast<float*>(memory));
+                   part(task % across * range_, range_, p_.n), static_cast<std::byte*>(memory));
         },
         release_block_products);
   }
 
  private:
+  // Offsets in a task's memory.
+  static int64_t bytes(int64_t numbers, int64_t size) { return to_lines(numbers * size); }
+  int64_t a_pairs_at() const { return bytes(range_ * kDepth<S>, sizeof(S)); }
+  int64_t b_at() const { return a_pairs_at() + bytes(range_ * kDepth<S>, sizeof(S)); }
+  int64_t c_at() const { return b_at() + bytes(kTile * kDepth<S>, sizeof(S)); }
+  int64_t memory_bytes() const { return c_at() + bytes(kTile * kTile, sizeof(float)); }
+
   int64_t pieces(int64_t size) const { return (size + range_ - 1) / range_; }
   int64_t tasks() const { return pieces(p_.m) * pieces(p_.n); }
 
-  void one_task(Range rows, Range columns, float* memory) const {
-    float* const a_copy = memory;
-    float* const b_copy = a_copy + range_ * kDepth;
-    float* const c_copy = b_copy + kDepth * kTile;
-    for (int64_t k = 0; k < p_.k; k += kDepth) {
-      const Range depth = part(k, kDepth, p_.k);
-      const bool a_as_it_is = p_.a.column == 1 && is_whole(rows) && is_whole(depth);
-      if (!a_as_it_is) copy_block(p_.a, rows, depth, a_copy, isa_);
-      const Block a = a_as_it_is ? Block{p_.a.data + rows.first * p_.a.row + k, p_.a.row}
-                                 : Block{a_copy, padded(depth.count)};
+  void one_task(Range rows, Range columns, std::byte* memory) const {
+    auto* const b = reinterpret_cast<S*>(memory + b_at());
+    auto* const c = reinterpret_cast<float*>(memory + c_at());
+    for (int64_t k = 0; k < p_.k; k += kDepth<S>) {
+      const Range depth = part(k, kDepth<S>, p_.k);
+      const Block a = left_block(rows, depth, memory);
       for (int64_t j = 0; j < columns.count; j += kTile) {
         const Range across = part(columns.first + j, std::min(kTile, columns.count - j), p_.n);
-        copy_block(p_.b, depth, across, b_copy, isa_);
+        right_block(depth, across, b);
         for (int64_t i = 0; i < rows.count; i += kTile) {
           const Range down = part(rows.first + i, std::min(kTile, rows.count - i), p_.m);
-          one_tile(down, across, depth, {a.data + i * a.stride, a.stride}, b_copy, c_copy);
+          one_tile(down, across, depth, {a.data + i * a.stride, a.stride}, b, c);
         }
       }
     }
   }
 
-  void one_tile(Range rows, Range columns, Range depth, const Block& a, const float* b,
-                float* c_copy) const {
-    float* const c = p_.c + rows.first * p_.c_row + columns.first;
-    const bool first = depth.first == 0, add = !first || p_.add || p_.bias != nullptr;
-    if (first && p_.bias != nullptr) {
+  struct Block {
+    const S* data;
+    int64_t stride;
+  };
+
+  // [rows, depth]: where it stands, or a copy.
+  Block left_block(Range rows, Range depth, std::byte* memory) const {
+    const S* const from = p_.a.data + rows.first * p_.a.row + depth.first * p_.a.column;
+    const bool by_rows = p_.a.column == 1;
+    if (by_rows && is_whole(rows.count) && is_whole(depth.count)) return {from, p_.a.row};
+    const int64_t height = padded(rows.count), width = padded(depth.count);
+    auto* const to = reinterpret_cast<S*>(memory);
+    if (!by_rows) {
+      transpose(from, rows.count, depth.count, memory);
+    } else {
       for (int64_t r = 0; r < rows.count; ++r) {
-        std::copy_n(p_.bias + columns.first, columns.count, c + r * p_.c_row);
+        std::copy_n(from + r * p_.a.row, depth.count, to + r * width);
+        std::fill_n(to + r * width + depth.count, width - depth.count, S{});
       }
     }
-    const int64_t width = padded(columns.count);
-    const bool as_it_is = is_whole(rows) && is_whole(columns);
-    block_product<float>({.m = padded(rows.count),
-                          .n = width,
-                          .k = padded(depth.count),
-                          .a = a.data,
-                          .lda = a.stride,
-                          .b = b,
-                          .c = as_it_is ? c : c_copy,
-                          .ldc = as_it_is ? p_.c_row : width,
-                          .add = as_it_is && add});
-    if (as_it_is) return;
-    for (int64_t r = 0; r < rows.count; ++r) {
-      for (int64_t i = 0; i < columns.count; ++i) {
-        float& sum = c[r * p_.c_row + i];
-        sum = (add ? sum : 0.0F) + c_copy[r * width + i];
+    std::fill_n(to + rows.count * width, (height - rows.count) * width, S{});
+    return {to, width};
+  }
+
+  // from [depth, rows] -> memory [rows, padded depth]. Pairs of bf16 numbers are turned over as
+  // words.
+  void transpose(const S* from, int64_t rows, int64_t depth, std::byte* memory) const {
+    constexpr int64_t kWords = kTogether<S>;
+    const int64_t width = padded(depth);
+    const void* words = from;
+    int64_t stride = p_.a.column, used = depth;
+    if constexpr (kWords == 2) {
+      auto* const pairs = reinterpret_cast<S*>(memory + a_pairs_at());
+      copies_.pack_rows({from, p_.a.column, depth, rows}, width, pairs);
+      words = pairs;
+      stride = rows;
+      used = width / 2;
+    }
+    copies_.transpose_words(words, stride, used, rows, memory, width / kWords);
+    auto* const to = reinterpret_cast<S*>(memory);
+    for (int64_t r = 0; r < rows && used * kWords < width; ++r) {
+      std::fill_n(to + r * width + depth, width - depth, S{});
+    }
+  }
+
+  // [depth, columns], packed.
+  void right_block(Range depth, Range columns, S* to) const {
+    const S* const from = p_.b.data + depth.first * p_.b.row + columns.first * p_.b.column;
+    const int64_t height = padded(depth.count), width = padded(columns.count);
+    if (p_.b.row == 1) {  // columns are the tokens of what is packed
+      copies_.pack_columns({from, p_.b.column, columns.count, depth.count}, width, to);
+      const int64_t used = (depth.count + kTogether<S> - 1) / kTogether<S> * kTogether<S>;
+      std::fill_n(to + used * width, (height - used) * width, S{});
+    } else if (width == columns.count) {
+      copies_.pack_rows({from, p_.b.row, depth.count, width}, height, to);
+    } else {
+      std::fill_n(to, height * width, S{});
+      for (int64_t r = 0; r < depth.count; ++r) {
+        constexpr int64_t kRows = kTogether<S>;
+        S* const row = to + r / kRows * kRows * width + r % kRows;
+        for (int64_t i = 0; i < columns.count; ++i) row[i * kRows] = from[r * p_.b.row + i];
       }
     }
   }
 
-  const Matmul p_;
-  const Isa isa_;
+  void one_tile(Range rows, Range columns, Range depth, const Block& a, const S* b,
+                float* copy) const {
+    const bool first = depth.first == 0, whole = is_whole(rows.count) && is_whole(columns.count);
+    const int64_t width = padded(columns.count);
+    float* const c = p_.c + rows.first * p_.c_row + columns.first;
+    if (first && p_.bias != nullptr) start_with_bias(rows.count, columns, c);
+    const bool add = !first || p_.add || p_.bias != nullptr;
+    block_product<S>({.m = padded(rows.count),
+                      .n = width,
+                      .k = padded(depth.count),
+                      .a = a.data,
+                      .lda = a.stride,
+                      .b = b,
+                      .c = whole ? c : copy,
+                      .ldc = whole ? p_.c_row : width,
+                      .add = whole && add});
+    if (whole) return;
+    for (int64_t r = 0; r < rows.count; ++r) {
+      for (int64_t i = 0; i < columns.count; ++i) {
+        float& sum = c[r * p_.c_row + i];
+        sum = (add ? sum : 0.0F) + copy[r * width + i];
+      }
+    }
+  }
+
+  void start_with_bias(int64_t rows, Range columns, float* c) const {
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t i = 0; i < columns.count; ++i) {
+        float& sum = c[r * p_.c_row + i];
+        sum = (p_.add ? sum : 0.0F) + widen(p_.bias[columns.first + i]);
+      }
+    }
+  }
+
+  const Matmul<S> p_;
+  const Copies<S> copies_;
   int64_t range_;
 };
 
 }  // namespace
 
-void matmul(const Matmul& product, Isa isa) { Product(product, isa).run(); }
+template <class S>
+void matmul(const Matmul<S>& product, Isa isa) {
+  Product<S>(product, isa).run();
+}
+
+template void matmul<float>(const Matmul<float>&, Isa);
+template void matmul<Bf16>(const Matmul<Bf16>&, Isa);
 
 }  // namespace weft::cpu

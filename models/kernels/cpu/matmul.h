@@ -6,22 +6,25 @@
 namespace weft::cpu {
 
 // Element (r, c) is data[r * row + c * column]; one of the strides is 1.
+template <class S>
 struct Matrix {
-  const float* data;
+  const S* data;
   int64_t row, column;
 };
 
-// c [m, n], rows of c_row numbers, becomes a b (+ bias [n], or + c where `add`).
+// c [m, n], rows of c_row numbers, becomes a b (+ bias [n]), or has it added.
+template <class S>
 struct Matmul {
   int64_t m, n, k;
-  Matrix a, b;
+  Matrix<S> a, b;
   float* c;
   int64_t c_row;
-  const float* bias;  // or null
+  const S* bias;  // or null
   bool add;
 };
 
-// REQUIRES: has_block_products<float>().
-void matmul(const Matmul& product, Isa isa);
+// Of float and Bf16. REQUIRES: has_block_products<S>(); for Bf16 an even k.
+template <class S>
+void matmul(const Matmul<S>& product, Isa isa);
 
 }  // namespace weft::cpu
