@@ -1,10 +1,12 @@
 #include "models/mlp.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/silu.h>
 
 #include "base/check.h"
+#include "models/kernels/silu_mul.h"
 #include "models/kernels/swiglu_step.h"
 
 namespace weft {
@@ -18,7 +20,11 @@ namespace {
 Tensor whole(const MlpConfig& config, const Tensor& x, const Linear& gate, const Linear& up,
              const Linear& down) {
   if (!config.gated) return down(activate(up(x), config.activation));
+  if (config.activation == Activation::kSilu && at::GradMode::is_enabled()) {
+    return down(silu_mul(joint_product(x, {&gate, &up})));
+  }
   const std::vector<Tensor> gate_up = joint_linear(x, {&gate, &up});
+  if (config.activation == Activation::kSilu) return down(silu_mul(gate_up[0], gate_up[1]));
   return down(activate(gate_up[0], config.activation) * gate_up[1]);
 }
 

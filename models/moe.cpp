@@ -17,6 +17,7 @@
 
 #include "base/check.h"
 #include "models/kernels/matmul.h"
+#include "models/kernels/silu_mul.h"
 #include "models/kernels/swiglu_step.h"
 #include "models/linear.h"
 #include "models/recompute.h"
@@ -180,7 +181,7 @@ namespace {
 
 // weights: gate, up, down of one expert.
 Tensor expert(const Tensor& x, const std::vector<Tensor>& weights) {
-  const Tensor hidden = at::silu(linear_product(x, weights[0])) * linear_product(x, weights[1]);
+  const Tensor hidden = silu_mul(linear_product(x, weights[0]), linear_product(x, weights[1]));
   return linear_product(hidden, weights[2]);
 }
 

@@ -14,8 +14,8 @@
 
 #include "models/kernels/rms_norm.h"
 #include "models/kernels/row_linear.h"
+#include "models/kernels/silu_mul.h"
 #include "tests/kernels/isas.h"
-#include "tests/kernels/silu_mul.h"
 #include "tests/kernels/step_types.h"
 #include "tests/support/fill.h"
 

@@ -250,34 +250,34 @@ TEST(Recomputed, KeepsNothingBetweenThePasses) {
   EXPECT_TRUE(row.weights[0].grad().equal(other.weights[0].grad()));
 }
 
-int silu_calls = 0;
+int gelu_calls = 0;
 
-// Forward passes of silu while a llama of two layers, whose MLPs are cut into eight slices each,
+// Forward passes of gelu while a gpt2 of two layers, whose MLPs are cut into eight slices each,
 // makes its gradients.
-int silus_of_a_step(const MemoryConfig& memory) {
-  const TinyModel tiny(tiny_recipe(Family::kLlama, 2));
+int gelus_of_a_step(const MemoryConfig& memory) {
+  const TinyModel tiny(tiny_recipe(Family::kGpt2, 2));
   const CausalLM model(tiny->config(), tiny.store(), memory);
   const auto count = [](const at::RecordFunction& call) -> std::unique_ptr<at::ObserverContext> {
-    silu_calls += std::string(call.name()) == "aten::silu" ? 1 : 0;
+    gelu_calls += std::string(call.name()) == "aten::gelu" ? 1 : 0;
     return nullptr;
   };
-  silu_calls = 0;
+  gelu_calls = 0;
   const at::CallbackHandle handle = at::addThreadLocalCallback(
       at::RecordFunctionCallback(count).scopes({at::RecordScope::FUNCTION}));
   const Tensor tokens = token_row({1, 2, 3, 4, 5, 6, 7, 8});
   model.loss(tokens, tokens, Documents::whole_rows(1, 8, at::kCPU)).loss.backward();
   at::removeCallback(handle);
-  return silu_calls;
+  return gelu_calls;
 }
 
 // Two forward passes of an MLP, whether its layer is computed again or not: the layer's second pass
 // leaves out the values that nobody wants.
 TEST(Recompute, RunsAnMlpInSlicesTwice) {
   const MiniSequences one_token(MiniSequenceRows{1, 8});
-  EXPECT_EQ(silus_of_a_step({MiniSequenceRule::kNone}), 2);
-  EXPECT_EQ(silus_of_a_step({MiniSequenceRule::kNone, Recompute::kBlock}), 4);
-  EXPECT_EQ(silus_of_a_step({one_token}), 2 * 2 * 8);
-  EXPECT_EQ(silus_of_a_step({one_token, Recompute::kBlock}), 2 * 2 * 8);
+  EXPECT_EQ(gelus_of_a_step({MiniSequenceRule::kNone}), 2);
+  EXPECT_EQ(gelus_of_a_step({MiniSequenceRule::kNone, Recompute::kBlock}), 4);
+  EXPECT_EQ(gelus_of_a_step({one_token}), 2 * 2 * 8);
+  EXPECT_EQ(gelus_of_a_step({one_token, Recompute::kBlock}), 2 * 2 * 8);
 }
 
 TEST(RecomputedDeathTest, HasNoSecondDerivatives) {

@@ -27,7 +27,8 @@ namespace weft::cpu::WEFT_ISA {
   template void scan_forward_task<S>(const ScanForward<S>&, int64_t, void*);                       \
   template void scan_step_task<S>(const ScanForward<S>&, int64_t, void*);                          \
   template void scan_backward_task<S>(const ScanBackward<S>&, int64_t, void*);                     \
-  template void silu_mul_range<S>(const S*, const S*, S*, int64_t);
+  template void silu_mul_range<S>(const S*, const S*, S*, int64_t);                                \
+  template void silu_mul_backward_range<S>(const S*, const S*, const S*, S*, S*, int64_t);
 WEFT_INSTANTIATE(float)
 WEFT_INSTANTIATE(double)
 WEFT_INSTANTIATE(Bf16)

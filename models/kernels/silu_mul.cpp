@@ -1,0 +1,141 @@
+#include "models/kernels/silu_mul.h"
+
+#include <optional>
+
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/silu.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "base/check.h"
+#include "models/kernels/cpu/kernel_for.h"
+#include "models/kernels/cpu/silu_mul.h"
+#include "models/kernels/dispatch.h"
+
+namespace weft {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// Some numbers of every row: row i begins at data + i * stride.
+template <class S>
+struct Columns {
+  S* data;
+  int64_t stride;
+  S* operator[](int64_t row) const { return data + row * stride; }
+};
+
+// t [.., n] as rows with a dense last dimension: itself, or a copy.
+Tensor as_rows(const Tensor& t) {
+  const int64_t width = t.size(-1);
+  const Tensor rows = t.reshape({width == 0 ? 0 : t.numel() / width, width});
+  return rows.size(1) > 1 && rows.stride(1) != 1 ? rows.contiguous() : rows;
+}
+
+template <class S>
+Columns<S> columns(const Tensor& rows, int64_t first = 0) {
+  return {values<S>(rows) + first, rows.stride(0)};
+}
+
+// gate and up as rows; where `up` is undefined it stands behind gate in its rows.
+struct Operands {
+  Tensor gate, up;
+
+  int64_t width() const { return up.defined() ? gate.size(1) : gate.size(1) / 2; }
+  template <class S>
+  Columns<S> gates() const {
+    return columns<S>(gate);
+  }
+  template <class S>
+  Columns<S> ups() const {
+    return up.defined() ? columns<S>(up) : columns<S>(gate, width());
+  }
+};
+
+// f(row) for all rows on LibTorch's threads.
+template <class F>
+void for_rows(const Operands& in, const F& f) {
+  constexpr int64_t kNumbersPerThread = 16 << 10;  // some 10 us
+  at::parallel_for(0, in.gate.size(0), kNumbersPerThread / (in.width() + 1) + 1,
+                   [&](int64_t begin, int64_t end) {
+                     for (int64_t row = begin; row < end; ++row) f(row);
+                   });
+}
+
+Tensor forward_pass(const Operands& in, cpu::Isa isa) {
+  const int64_t width = in.width();
+  const Tensor y = at::empty({in.gate.size(0), width}, in.gate.options());
+  with_storage(in.gate, [&](auto storage) {
+    using S = decltype(storage);
+    const auto range = WEFT_KERNEL_FOR(isa, silu_mul_range<S>);
+    const Columns<S> gate = in.gates<S>(), up = in.ups<S>(), out = columns<S>(y);
+    for_rows(in, [&](int64_t row) { range(gate[row], up[row], out[row], width); });
+  });
+  return y;
+}
+
+void backward_pass(const Operands& in, const Tensor& dy_rows, const Operands& gradients,
+                   cpu::Isa isa) {
+  with_storage(in.gate, [&](auto storage) {
+    using S = decltype(storage);
+    const auto range = WEFT_KERNEL_FOR(isa, silu_mul_backward_range<S>);
+    const Columns<S> gate = in.gates<S>(), up = in.ups<S>(), dy = columns<S>(dy_rows);
+    const Columns<S> dgate = gradients.gates<S>(), dup = gradients.ups<S>();
+    for_rows(in, [&](int64_t row) {
+      range(gate[row], up[row], dy[row], dgate[row], dup[row], in.width());
+    });
+  });
+}
+
+class SiluMul : public torch::autograd::Function<SiluMul> {
+ public:
+  // Rows; without `up`, of gate_up.
+  static Tensor forward(AutogradContext* ctx, const Tensor& gate, const std::optional<Tensor>& up,
+                        cpu::Isa isa) {
+    const Operands in{gate, up.value_or(Tensor{})};
+    ctx->save_for_backward({in.gate, in.up});
+    ctx->saved_data["isa"] = static_cast<int64_t>(isa);
+    return forward_pass(in, isa);
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const Operands in{saved[0], saved[1]};
+    const auto empty_like = [](const Tensor& t) {
+      return t.defined() ? at::empty(t.sizes(), t.options()) : Tensor{};
+    };
+    const Operands gradients{empty_like(in.gate), empty_like(in.up)};
+    backward_pass(in, as_rows(grads[0]), gradients,
+                  static_cast<cpu::Isa>(ctx->saved_data["isa"].toInt()));
+    return {gradients.gate, gradients.up, {}};
+  }
+};
+
+std::vector<int64_t> with_width(const Tensor& t, int64_t width) {
+  std::vector<int64_t> shape = t.sizes().vec();
+  shape.back() = width;
+  return shape;
+}
+
+}  // namespace
+
+Tensor silu_mul(const Tensor& gate, const Tensor& up, cpu::Isa isa) {
+  WEFT_CHECK(gate.dim() >= 1 && gate.sizes() == up.sizes() &&
+                 gate.scalar_type() == up.scalar_type() && gate.device() == up.device(),
+             "silu_mul of gate ", gate.sizes(), " and up ", up.sizes());
+  if (!gate.is_cpu()) return at::silu(gate) * up;
+  return SiluMul::apply(as_rows(gate), std::optional(as_rows(up)), isa).view(gate.sizes());
+}
+
+Tensor silu_mul(const Tensor& gate_up, cpu::Isa isa) {
+  WEFT_CHECK(gate_up.dim() >= 1 && gate_up.size(-1) % 2 == 0, "silu_mul of ", gate_up.sizes());
+  const int64_t width = gate_up.size(-1) / 2;
+  if (!gate_up.is_cpu()) {
+    return at::silu(gate_up.narrow(-1, 0, width)) * gate_up.narrow(-1, width, width);
+  }
+  return SiluMul::apply(as_rows(gate_up), std::nullopt, isa).view(with_width(gate_up, width));
+}
+
+}  // namespace weft
