@@ -31,7 +31,8 @@ constexpr double kScanChunk = 64;
 
 // What autograd keeps of one token, term by term as in the modules' forward (models/*.cpp): the
 // table of spec/parallel.md 17.3, and what a CPU run keeps besides: keys and values repeated for
-// every query head, silu and product of an MLP, its experts' results in the masters' type.
+// every query head (where there is no kernel for shared ones), the product in the middle of an MLP,
+// its experts' results in the masters' type.
 double norm_bytes(double d, Widths w) { return 2 * w.x * d + w.m; }
 
 double mixer_bytes(const AttentionConfig& a, double, Widths w) {
@@ -64,12 +65,14 @@ double mixer_bytes(const Mamba2Config& c, double, Widths w) {
 // In slices a part keeps its input alone, which the norm before it has given.
 double feed_forward_bytes(std::monostate, double, Widths, bool) { return 0; }
 double feed_forward_bytes(const MlpConfig& c, double, Widths w, bool in_slices) {
-  return in_slices ? 0 : (c.gated ? 4 : 2) * w.x * static_cast<double>(c.intermediate_size);
+  const bool fused = c.activation == Activation::kSilu;  // with the product
+  const int kept = c.gated ? (fused ? 3 : 4) : 2;
+  return in_slices ? 0 : kept * w.x * static_cast<double>(c.intermediate_size);
 }
 double feed_forward_bytes(const MoeConfig& c, double d, Widths w, bool in_slices) {
   const double k = static_cast<double>(c.top_k), f = static_cast<double>(c.intermediate_size);
   return w.m * d + 4 * w.m * static_cast<double>(c.num_experts) +
-         k * (d * (w.x + w.m) + (in_slices ? 0 : 4 * w.x * f));
+         k * (d * (w.x + w.m) + (in_slices ? 0 : 3 * w.x * f));
 }
 
 // Rows that a layer's feed-forward part gets in all and at once, and its inner width; zeros if
@@ -110,7 +113,7 @@ double fixed_elements(const LayerConfig& layer, double d, bool in_slices) {
   if (const auto* c = std::get_if<MlpConfig>(&layer.feed_forward)) {
     elements += c->gated && !in_slices ? 2 * d * static_cast<double>(c->intermediate_size) : 0;
   } else if (const auto* c = std::get_if<MoeConfig>(&layer.feed_forward)) {
-    const double row = d + (in_slices ? 0 : 4 * static_cast<double>(c->intermediate_size));
+    const double row = d + (in_slices ? 0 : 3 * static_cast<double>(c->intermediate_size));
     elements += static_cast<double>(c->num_experts * kExpertRowMultiple / 2) * row;
   }
   return elements;
@@ -126,15 +129,15 @@ double layer_bytes(const LayerConfig& layer, double d, Widths w, bool in_slices)
   return norms * norm_bytes(d, w) + mixer + rest;
 }
 
-// While a feed-forward part's slice is computed again: gate, up, activation and product, and the
-// gradients of three of them; the sums of three weights' gradients and a slice's part of them (of
-// one expert at a time), and the joint weight of gate and up with its gradient, which experts don't
-// have.
+// While a feed-forward part's slice is computed again: gate, up and their product, and the
+// gradients of all three (gelu's own is not counted); the sums of three weights' gradients and a
+// slice's part of them (of one expert at a time), and the joint weight of gate and up with its
+// gradient, which experts don't have.
 double slice_bytes(const LayerConfig& layer, const FeedForwardRows& rows, double d, Widths w) {
   if (!rows.in_slices()) return 0;
   const double matrix = d * static_cast<double>(rows.width);
   const double joint = std::holds_alternative<MlpConfig>(layer.feed_forward) ? 4 * w.x : 0;
-  return 7 * w.x * static_cast<double>(rows.at_once * rows.width) +
+  return 6 * w.x * static_cast<double>(rows.at_once * rows.width) +
          matrix * (3 * w.m + 3 * w.x + joint);
 }
 

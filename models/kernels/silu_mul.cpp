@@ -1,11 +1,13 @@
 #include "models/kernels/silu_mul.h"
 
 #include <optional>
+#include <utility>
 
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/silu.h>
+#include <ATen/ops/silu_backward.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/check.h"
@@ -64,7 +66,17 @@ void for_rows(const Operands& in, const F& f) {
                    });
 }
 
+// gate and up apart: views of one tensor, or two.
+std::pair<Tensor, Tensor> apart(const Operands& in) {
+  if (in.up.defined()) return {in.gate, in.up};
+  return {in.gate.narrow(1, 0, in.width()), in.gate.narrow(1, in.width(), in.width())};
+}
+
 Tensor forward_pass(const Operands& in, cpu::Isa isa) {
+  if (!in.gate.is_cpu()) {
+    const auto [gate, up] = apart(in);
+    return at::silu(gate) * up;
+  }
   const int64_t width = in.width();
   const Tensor y = at::empty({in.gate.size(0), width}, in.gate.options());
   with_storage(in.gate, [&](auto storage) {
@@ -78,6 +90,13 @@ Tensor forward_pass(const Operands& in, cpu::Isa isa) {
 
 void backward_pass(const Operands& in, const Tensor& dy_rows, const Operands& gradients,
                    cpu::Isa isa) {
+  if (!in.gate.is_cpu()) {
+    const auto [gate, up] = apart(in);
+    const auto [dgate, dup] = apart(gradients);
+    dgate.copy_(at::silu_backward(dy_rows * up, gate));
+    dup.copy_(dy_rows * at::silu(gate));
+    return;
+  }
   with_storage(in.gate, [&](auto storage) {
     using S = decltype(storage);
     const auto range = WEFT_KERNEL_FOR(isa, silu_mul_backward_range<S>);
@@ -125,16 +144,12 @@ Tensor silu_mul(const Tensor& gate, const Tensor& up, cpu::Isa isa) {
   WEFT_CHECK(gate.dim() >= 1 && gate.sizes() == up.sizes() &&
                  gate.scalar_type() == up.scalar_type() && gate.device() == up.device(),
              "silu_mul of gate ", gate.sizes(), " and up ", up.sizes());
-  if (!gate.is_cpu()) return at::silu(gate) * up;
   return SiluMul::apply(as_rows(gate), std::optional(as_rows(up)), isa).view(gate.sizes());
 }
 
 Tensor silu_mul(const Tensor& gate_up, cpu::Isa isa) {
   WEFT_CHECK(gate_up.dim() >= 1 && gate_up.size(-1) % 2 == 0, "silu_mul of ", gate_up.sizes());
   const int64_t width = gate_up.size(-1) / 2;
-  if (!gate_up.is_cpu()) {
-    return at::silu(gate_up.narrow(-1, 0, width)) * gate_up.narrow(-1, width, width);
-  }
   return SiluMul::apply(as_rows(gate_up), std::nullopt, isa).view(with_width(gate_up, width));
 }
 

@@ -54,8 +54,8 @@ TEST(PlanMemory, ActivationsGrowWithTheMicroBatch) {
 }
 
 // One llama layer in fp32, one token: two norms and the final one of 2 d + 1 each; q, k, v of 3 d,
-// rotated q and k of 2 d, two outputs of d, H sums; four values of width f. The joint weights of q,
-// k, v and of gate, up are kept once.
+// rotated q and k of 2 d, two outputs of d, H sums; three values of width f. The joint weights of
+// q, k, v and of gate, up are kept once.
 TEST(PlanMemory, ActivationsOfOneLayerByHand) {
   const auto recipe = parse_recipe(
       "name: one\nmodel: {family: llama, hidden_size: 64, num_layers: 1, num_heads: 2, "
@@ -64,7 +64,7 @@ TEST(PlanMemory, ActivationsOfOneLayerByHand) {
       "one");
   ASSERT_TRUE(recipe.ok()) << recipe.status();
   const int64_t d = 64, f = 128, heads = 2;
-  const int64_t token = 3 * 4 * (2 * d + 1) + 4 * (3 * d + 2 * d + 2 * d + heads) + 4 * 4 * f;
+  const int64_t token = 3 * 4 * (2 * d + 1) + 4 * (3 * d + 2 * d + 2 * d + heads) + 4 * 3 * f;
   const int64_t joint = 4 * (3 * d * d + 2 * d * f);
   EXPECT_EQ(plan_memory(*recipe, 4).activations, token + joint);
 }
@@ -87,11 +87,11 @@ TEST(PlanMemory, MiniSequencesByHand) {
   const int64_t n = 40, d = 64, f = 128, v = 1000;
   const MemoryPlan whole = plan("none", 4), sliced = plan("{mlp_rows: 30, head_rows: 2}", 4);
   EXPECT_EQ(plan("auto", 4).total(), whole.total());  // 40 tokens are few
-  EXPECT_EQ(whole.activations - sliced.activations, 4 * (n * 4 * f + 2 * d * f));
-  // The layer without its inner values, and one slice: seven of its values, and gradients of its
+  EXPECT_EQ(whole.activations - sliced.activations, 4 * (n * 3 * f + 2 * d * f));
+  // The layer without its inner values, and one slice: six of its values, and gradients of its
   // weights twice, the joint one among them.
-  const int64_t slice = 4 * (7 * 30 * f + 10 * d * f);
-  EXPECT_EQ(whole.working - sliced.working, 4 * (n - 2) * v + 4 * n * 4 * f - slice);
+  const int64_t slice = 4 * (6 * 30 * f + 10 * d * f);
+  EXPECT_EQ(whole.working - sliced.working, 4 * (n - 2) * v + 4 * n * 3 * f - slice);
   // bf16: logits of two bytes, and the head's copy and a slice's part of its gradient beside it.
   const MemoryPlan small = plan("{mlp_rows: 40, head_rows: 2}", 2);
   const MemoryPlan large = plan("{mlp_rows: 40, head_rows: 3}", 2);
@@ -126,9 +126,9 @@ TEST(PlanMemory, RecomputedBlocksByHand) {
             2 * n * 2 * d);
 }
 
-// One layer of jamba with experts, fp32, one token, beside the same layer with an MLP: instead of 4
+// One layer of jamba with experts, fp32, one token, beside the same layer with an MLP: instead of 3
 // f values and the joint gate and up, the router's input d, 4 values an expert, the results of k
-// experts in two types and their 4 f values each, and half of 64 rows of d + 4 f an expert.
+// experts in two types and their 3 f values each, and half of 64 rows of d + 3 f an expert.
 TEST(PlanMemory, ExpertsOfOneLayerByHand) {
   const auto activations = [](const char* moe) {
     const auto recipe = parse_recipe(
@@ -142,8 +142,8 @@ TEST(PlanMemory, ExpertsOfOneLayerByHand) {
     return plan_memory(*recipe, 4).activations;
   };
   const int64_t d = 64, f = 128, experts = 6, k = 2;
-  const int64_t mlp = 4 * (4 * f + 2 * d * f);
-  const int64_t moe = 4 * (d + 4 * experts + k * (2 * d + 4 * f)) + 4 * experts * 32 * (d + 4 * f);
+  const int64_t mlp = 4 * (3 * f + 2 * d * f);
+  const int64_t moe = 4 * (d + 4 * experts + k * (2 * d + 3 * f)) + 4 * experts * 32 * (d + 3 * f);
   EXPECT_EQ(activations("{num_experts: 6, top_k: 2}") - activations("{num_experts: 1, top_k: 1}"),
             moe - mlp);
 }
