@@ -9,11 +9,11 @@
 #include <string>
 #include <vector>
 
-#include "bench/memory_copy.h"
 #include "bench/versus.h"
 #include "cli/openmp.h"
 #include "trainer/generate.h"
 #include "trainer/load_model.h"
+#include "trainer/memory_copy.h"
 
 namespace weft {
 namespace {
@@ -44,11 +44,6 @@ using Clock = std::chrono::steady_clock;
 
 double since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
-  return values[values.size() / 2];
 }
 
 struct Share {

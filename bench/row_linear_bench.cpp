@@ -13,9 +13,9 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/randn.h>
 
-#include "bench/memory_copy.h"
 #include "bench/versus.h"
 #include "models/kernels/row_linear.h"
+#include "trainer/memory_copy.h"
 
 namespace weft {
 namespace {

@@ -23,6 +23,7 @@ struct TrainArguments {
   std::string run_dir;
   std::optional<int64_t> stop_after;
   bool restart = false;
+  bool profile = false;
 };
 
 // weft trains on one process so far; several would each train the same run into one directory.
@@ -52,7 +53,8 @@ absl::StatusOr<int> run(const TrainArguments& arguments) {
   WEFT_ASSIGN_OR_RETURN(const TrainEnd end, train(loaded.recipe,
                                                   {.run_dir = run_dir_of(loaded.recipe),
                                                    .restart = arguments.restart,
-                                                   .stop_after = arguments.stop_after},
+                                                   .stop_after = arguments.stop_after,
+                                                   .profile = arguments.profile},
                                                   log));
   return end == TrainEnd::kFinished ? 0 : kStoppedOnRequest;
 }
@@ -77,6 +79,9 @@ void add_train(CLI::App& app, Context& context) {
       ->check(CLI::NonNegativeNumber);
   command->add_flag("--restart", arguments->restart,
                     "begin anew; the run that is there is moved aside, not deleted");
+  command->add_flag("--profile", arguments->profile,
+                    "time the operators of a few updates: a table, and RUN_DIR/profile.json for "
+                    "chrome://tracing");
   command->footer(
       "example: weft train configs/quickstart.yaml --set stages.0.steps=50\n"
       "The same command goes on with a run that was stopped. Exit status: 0 finished, 1 failed, 2 "

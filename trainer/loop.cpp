@@ -15,6 +15,7 @@
 #include "trainer/guard.h"
 #include "trainer/initial_weights.h"
 #include "trainer/plan_steps.h"
+#include "trainer/profile_updates.h"
 #include "trainer/run_data.h"
 #include "trainer/run_directory.h"
 #include "trainer/run_metrics.h"
@@ -248,11 +249,15 @@ absl::StatusOr<TrainEnd> Run::loop() {
   const StopSignals signals;
   WEFT_ASSIGN_OR_RETURN(RunMetrics metrics,
                         RunMetrics::open(recipe_, config_, runtime_, directory_, state_, log_));
+  std::optional<ProfileUpdates> profile;
+  if (options_.profile) profile.emplace(directory_.path() / "profile.json", runtime_, log_);
   bool stopping = options_.stop_after.has_value() && *options_.stop_after <= state_.step;
   while (state_.step < total && !stopping) {
+    if (profile) profile->before_update();
     WEFT_RETURN_IF_ERROR(update(locate(recipe_, state_.step), metrics));
     stopping = signals.requested() ||
                (options_.stop_after.has_value() && *options_.stop_after <= state_.step);
+    if (profile) WEFT_RETURN_IF_ERROR(profile->after_update(stopping || state_.step == total));
     WEFT_RETURN_IF_ERROR(after_update(metrics, stopping));
   }
   if (finished()) {
@@ -268,6 +273,9 @@ absl::StatusOr<TrainEnd> Run::loop() {
 
 absl::StatusOr<TrainEnd> train(const Recipe& recipe, const TrainOptions& options, Log& log) {
   const Runtime runtime = resolve_runtime(recipe);
+  if (options.profile && !runtime.types.device.is_cpu()) {
+    return bad_input("--profile is for runs on the CPU: what a GPU does it would not see");
+  }
   at::set_num_threads(runtime.threads);
   WEFT_ASSIGN_OR_RETURN(std::vector<StageData> data, open_data(recipe, cache_folder(), log));
   InitialWeights initial;

@@ -14,6 +14,7 @@ struct TrainOptions {
   fs::path run_dir;
   bool restart = false;               // set the run that is there aside and begin anew
   std::optional<int64_t> stop_after;  // stop cleanly once this many updates are done
+  bool profile = false;               // some updates: a table in the log, and profile.json
 };
 
 enum class TrainEnd { kFinished, kStopped };  // kStopped: on request, with a checkpoint written

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "models/kernels/matmul.h"
+#include "trainer/memory_copy.h"
 
 namespace weft {
 namespace {
@@ -109,6 +110,13 @@ double measure_matmul_peak(at::ScalarType type, at::Device device) {
     } while (seconds_since(start) < 0.12);
   }
   return peak;
+}
+
+double measure_copy_bandwidth() {
+  MemoryCopy memory(256 << 20);
+  double best = 0;
+  for (int i = 0; i < 3; ++i) best = std::max(best, memory.copy_bandwidth());
+  return best;
 }
 
 int64_t memory_in_use(at::Device device) {

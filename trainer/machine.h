@@ -13,6 +13,10 @@ namespace weft {
 // that are set; a multiply-add counts 2. Takes about a third of a second.
 double measure_matmul_peak(at::ScalarType type, at::Device device);
 
+// Bytes per second (read and written) of copying 256 MB past the caches, the best of three, with
+// the threads that are set.
+double measure_copy_bandwidth();
+
 // Bytes of memory in use: of this process (resident) on the CPU, of tensors on a GPU.
 int64_t memory_in_use(at::Device device);
 

@@ -1,6 +1,6 @@
 #pragma once
-// Two buffers of 1 GB, of which one is read, or copied with stores that bypass the caches: the
-// bound of whatever waits for memory.
+// Two large buffers, of which one is read, or copied with stores that bypass the caches: the bound
+// of whatever waits for memory.
 #include <chrono>
 
 #include <ATen/Parallel.h>
@@ -16,7 +16,9 @@ class MemoryCopy {
  public:
   static constexpr int64_t kBytes = 1 << 30;
 
-  MemoryCopy() : from_(at::zeros({kBytes}, at::kByte)), to_(at::zeros({kBytes}, at::kByte)) {}
+  // REQUIRES: far more `bytes` than the caches have.
+  explicit MemoryCopy(int64_t bytes = kBytes)
+      : bytes_(bytes), from_(at::zeros({bytes}, at::kByte)), to_(at::zeros({bytes}, at::kByte)) {}
 
   // Moves the next `bytes` (half of them read, half written). Each call goes on behind the last
   // one.
@@ -41,16 +43,16 @@ class MemoryCopy {
   // Bytes read and written a second by one copy of the whole buffer.
   double copy_bandwidth() {
     const auto start = std::chrono::steady_clock::now();
-    copy(2 * kBytes);
+    copy(2 * bytes_);
     const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
-    return 2.0 * static_cast<double>(kBytes) / time.count();
+    return 2.0 * static_cast<double>(bytes_) / time.count();
   }
 
  private:
   // f(from, to, begin, end) for parts of the next `bytes`, in vectors.
   template <class F>
   void each_vector(int64_t bytes, const F& f) {
-    if (next_ + bytes > kBytes) next_ = 0;
+    if (next_ + bytes > bytes_) next_ = 0;
     const auto* from = static_cast<const __m128i*>(from_.const_data_ptr()) + next_ / 16;
     auto* to = static_cast<__m128i*>(to_.data_ptr()) + next_ / 16;
     at::parallel_for(0, bytes / 16, 1,
@@ -58,6 +60,7 @@ class MemoryCopy {
     next_ += bytes / 64 * 64;
   }
 
+  int64_t bytes_;
   Tensor from_, to_;
   int64_t next_ = 0;
 };
