@@ -16,19 +16,26 @@ inline void keep_freed_pages() {
   if (!kept) std::fprintf(stderr, "malloc does not keep freed pages\n");
 }
 
+template <class F>
+double time_ms(const F& f) {
+  using Clock = std::chrono::steady_clock;
+  const auto start = Clock::now();
+  f();
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+inline double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
+  return values[values.size() / 2];
+}
+
 // Median time of f in milliseconds, after one run that is not counted.
 template <class F>
 double median_ms(int runs, const F& f) {
-  using Clock = std::chrono::steady_clock;
   f();
   std::vector<double> times;
-  for (int i = 0; i < runs; ++i) {
-    const auto start = Clock::now();
-    f();
-    times.push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count());
-  }
-  std::nth_element(times.begin(), times.begin() + runs / 2, times.end());
-  return times[runs / 2];
+  for (int i = 0; i < runs; ++i) times.push_back(time_ms(f));
+  return median(times);
 }
 
 struct Times {
@@ -38,21 +45,14 @@ struct Times {
 // Of turns that alternate, so that both meet the same machine; the first is not counted.
 template <class Ours, class Peer>
 Times median_times(int turns, const Ours& ours, const Peer& peer) {
-  using Clock = std::chrono::steady_clock;
-  std::vector<double> times[2];
-  const auto add = [](std::vector<double>& to, const auto& f) {
-    const auto start = Clock::now();
-    f();
-    to.push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count());
-  };
   ours();
   peer();
+  std::vector<double> our_times, peer_times;
   for (int i = 0; i < turns; ++i) {
-    add(times[0], ours);
-    add(times[1], peer);
+    our_times.push_back(time_ms(ours));
+    peer_times.push_back(time_ms(peer));
   }
-  for (std::vector<double>& t : times) std::nth_element(t.begin(), t.begin() + turns / 2, t.end());
-  return {times[0][turns / 2], times[1][turns / 2]};
+  return {median(our_times), median(peer_times)};
 }
 
 template <class Ours, class Peer>

@@ -41,7 +41,7 @@ Sums sum_slices(const Tensor& hidden, const Tensor& weight, const Tensor& target
       Tensor dx = sums.hidden_grad.narrow(0, first, size);
       multiply_into(dx, z, weight);
     }
-    if (sums.head_grad.defined()) multiply_into(sums.head_grad, z.t(), x, /*add=*/true);
+    if (sums.head_grad.defined()) multiply_into(sums.head_grad, z.t(), x, Into::kSum);
   });
   return sums;
 }

@@ -5,13 +5,13 @@
 #include <numbers>
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/addcmul.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/pow.h>
 #include <ATen/ops/stack.h>
 
 #include "base/check.h"
+#include "models/kernels/rotate.h"
 
 namespace weft {
 namespace {
@@ -101,10 +101,7 @@ const Tensor& RopeFrequencies::get(const RopeConfig& config, int64_t head_dim,
   return made_.back().frequencies;
 }
 
-Tensor Rotation::operator()(const Tensor& x) const {
-  const std::vector<Tensor> halves = x.split(x.size(-1) / 2, -1);
-  return at::addcmul(x * cos, at::cat({halves[1], halves[0]}, -1), sin);
-}
+Tensor Rotation::operator()(const Tensor& x) const { return rotate(x, cos, sin); }
 
 Tensor Rotations::angles(const RopeConfig& config, int64_t head_dim, at::ScalarType type) const {
   const Tensor position = positions_.to(type).unsqueeze(-1);  // [Bz, T, 1]

@@ -1,9 +1,10 @@
 #include "models/kernels/block_attention.h"
 
+#include <algorithm>
 #include <vector>
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/check.h"
@@ -35,6 +36,9 @@ void check_inputs(const Tensor& q, const Tensor& k, const Tensor& v,
         0 <= s.row && s.row < q.size(0) && 0 <= s.begin && s.begin < s.end && s.end <= q.size(1),
         "block_attention: no tokens [", s.begin, ", ", s.end, ") of row ", s.row, " in ",
         q.sizes());
+    const bool follows = s.row * q.size(1) + s.begin == tokens;
+    WEFT_CHECK(follows, "block_attention: tokens [", s.begin, ", ", s.end, ") of row ", s.row,
+               " do not follow on the document before them");
     tokens += s.end - s.begin;
   }
   WEFT_CHECK(tokens == q.size(0) * q.size(1), "block_attention: documents of ", tokens,
@@ -80,10 +84,31 @@ struct Output {
   Tensor y, log_sums;
 };
 
+// Pairs of a query and a key that it sees, in all documents.
+double pairs_of(std::span<const Segment> documents, int64_t window) {
+  double pairs = 0;
+  for (const Segment& s : documents) {
+    const auto length = static_cast<double>(s.end - s.begin);
+    const double seen = window == 0 ? length : std::min(length, static_cast<double>(window));
+    pairs += seen * (seen + 1) / 2 + (length - seen) * seen;
+  }
+  return pairs;
+}
+
+// So many products of [queries, e] and [e, keys], or of that cost, for every head.
+Work attention_work(const Tensor& q, int products, double pairs, Work work) {
+  work.flops = 2.0 * products * pairs * static_cast<double>(q.size(2) * q.size(3));
+  return work;
+}
+
 Output run_forward(const Tensor& q, const Tensor& k, const Tensor& v,
                    std::span<const Segment> documents, int64_t window, cpu::Isa isa) {
   Output out{at::empty(q.sizes(), q.options()),
              at::empty({q.size(0), q.size(2), q.size(1)}, q.options().dtype(at::kFloat))};
+  const ProfileSpan span(
+      "weft::block_attention", WorkKind::kAttention,
+      attention_work(q, 2, pairs_of(documents, window), moving({q, k, v, out.y})));
+  if (q.numel() == 0) return out;
   with_product_type(q, [&](auto s) {
     using S = decltype(s);
     cpu::block_attention(cpu::AttentionForward<S>{raw<S>(q, k, v, documents, window),
@@ -120,8 +145,10 @@ class BlockAttention : public torch::autograd::Function<BlockAttention> {
     for (int64_t i = 0; i < flat.size(0); ++i) {
       documents.push_back({numbers[i][0], numbers[i][1], numbers[i][2]});
     }
-    const Tensor dq = at::empty(q.sizes(), q.options()), dk = at::empty(k.sizes(), k.options());
-    const Tensor dv = at::empty(v.sizes(), v.options());
+    WEFT_CHECK(!at::GradMode::is_enabled(), "block_attention is differentiated at most once");
+    const auto like = [](const Tensor& t) { return at::empty(t.sizes(), t.options()); };
+    const Tensor dq = like(q), dk = like(k), dv = like(v);
+    if (q.numel() == 0) return {dq, dk.zero_(), dv.zero_(), {}, {}, {}};
     with_product_type(q, [&](auto s) {
       using S = decltype(s);
       cpu::block_attention(
@@ -146,7 +173,6 @@ bool has_block_attention(const Tensor& q) {
 Tensor block_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                        std::span<const Segment> documents, int64_t window, cpu::Isa isa) {
   check_inputs(q, k, v, documents, window);
-  if (q.numel() == 0) return at::zeros(q.sizes(), q.options());
   return BlockAttention::apply(
       with_dense_channels(q), with_dense_channels(k), with_dense_channels(v),
       std::vector<Segment>(documents.begin(), documents.end()), window, isa);

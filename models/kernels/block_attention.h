@@ -16,8 +16,8 @@ bool has_block_attention(const Tensor& q);
 // softmax(q k^T / sqrt(e)) v, causal inside each document; with `window` > 0 a token sees only the
 // last `window` tokens, itself among them. q [Bz, T, H, e], k and v [Bz, T, KV, e] of its type ->
 // [Bz, T, H, e]. KV divides H; the last dimension is dense, or copied. `documents` cover every
-// token once. Scores and sums are fp32; weights are rounded to the storage type for the products.
-// Deterministic for any number of threads. REQUIRES: has_block_attention(q).
+// token, row by row. Scores and sums are fp32; weights are rounded to the storage type for the
+// products. Deterministic for any number of threads. REQUIRES: has_block_attention(q).
 Tensor block_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                        std::span<const Segment> documents, int64_t window = 0,
                        cpu::Isa isa = cpu::best_isa());

@@ -103,6 +103,7 @@ void launch(const Pass& conv, const Tensor& x, cpu::Isa isa) {
 
 Tensor run_forward(const Readable& in, cpu::Isa isa) {
   const Tensor y = at::empty(in.x.sizes(), in.x.options());
+  const ProfileSpan span("weft::causal_conv_silu", WorkKind::kConvolution, moving({in.x, y}));
   with_storage(in.x, [&](auto storage) {
     using S = decltype(storage);
     launch(ConvForward<S>{raw<S>(in), rows<S>(y)}, in.x, isa);
@@ -127,6 +128,8 @@ variable_list run_backward(const Readable& in, const Tensor& dy, cpu::Isa isa) {
   const Tensor dx = at::empty(in.x.sizes(), in.x.options());
   const Tensor dweight = at::empty({tiles, channels, in.weight.size(1)}, in.weight.options());
   const Tensor dbias = at::empty({tiles, channels}, in.weight.options());
+  const ProfileSpan span("weft::causal_conv_silu_backward", WorkKind::kConvolution,
+                         moving({in.x, dy, dx, dweight}));
   with_storage(in.x, [&](auto storage) {
     using S = decltype(storage);
     using C = Compute<S>;

@@ -39,6 +39,8 @@ CrossEntropy cross_entropy(Tensor& logits, const Tensor& targets_in, const Penal
   }
   const at::TensorOptions wide = logits.options().dtype(wide_type(logits.scalar_type()));
   CrossEntropy result{at::empty({rows}, wide), at::empty({rows}, wide)};
+  const ProfileSpan span("weft::cross_entropy", WorkKind::kLoss,
+                         gradient_scale ? moving({logits, logits}) : moving({logits}));
   with_storage(logits, [&](auto s) {
     using S = decltype(s);
     cpu::cross_entropy<S>({.rows = rows,

@@ -1,6 +1,9 @@
 #pragma once
 // From tensors to the raw kernels' arguments.
 
+#include <initializer_list>
+
+#include "base/profile.h"
 #include "base/tensor.h"
 #include "models/kernels/raw.h"
 
@@ -19,6 +22,16 @@ inline at::ScalarType wide_type(at::ScalarType storage) {
 // say what of.
 void check_dense(const char* kernel, const char* name, const Tensor& t, at::IntArrayRef sizes,
                  at::ScalarType type);
+
+// The work of a kernel that does little but read or write each of these once; some may be
+// undefined.
+inline Work moving(std::initializer_list<Tensor> tensors) {
+  Work work;
+  for (const Tensor& t : tensors) {
+    if (t.defined()) work.bytes += static_cast<double>(t.nbytes());
+  }
+  return work;
+}
 
 // f(S{}) for the storage type of t: fp64, fp32 or bf16.
 template <class F>

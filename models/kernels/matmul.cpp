@@ -33,15 +33,24 @@ bool has_blocks_of(const Tensor& t) {
                                        : cpu::has_block_products<Bf16>();
 }
 
-// What blocks can be multiplied into: bf16 numbers go in pairs.
+// What blocks can be multiplied into.
 bool are_blocks(const Tensor& a, const Tensor& b, const Tensor& out) {
   return is_block_type(a) && b.is_cpu() && b.scalar_type() == a.scalar_type() && out.is_cpu() &&
-         out.scalar_type() == at::kFloat && (a.scalar_type() == at::kFloat || a.size(1) % 2 == 0) &&
-         has_blocks_of(a);
+         out.scalar_type() == at::kFloat && has_blocks_of(a);
 }
 
-// Intel's library, which LibTorch uses, takes the full width on Intel's own processors.
-bool are_blocks_faster() {
+void check_matrices(const Tensor& a, const Tensor& b, const Tensor& out) {
+  WEFT_CHECK(a.dim() == 2 && b.dim() == 2 && out.dim() == 2 && a.size(1) == b.size(0) &&
+                 out.size(0) == a.size(0) && out.size(1) == b.size(1),
+             "a product of ", a.sizes(), " and ", b.sizes(), " into ", out.sizes());
+  const bool wider = a.scalar_type() == at::kBFloat16 && out.scalar_type() == at::kFloat;
+  WEFT_CHECK(b.scalar_type() == a.scalar_type() && (out.scalar_type() == a.scalar_type() || wider),
+             "a product of ", a.toString(), " and ", b.toString(), " into ", out.toString());
+}
+
+// Of fp32 matrices: Intel's library, which LibTorch uses, takes the full width on Intel's own
+// processors.
+bool are_fp32_blocks_faster() {
 #if defined(__x86_64__)
   static const bool faster = !__builtin_cpu_is("intel");
   return faster;
@@ -56,22 +65,22 @@ bool is_large(int64_t m, int64_t n, int64_t k) {
   return std::min({m, n, k}) >= kLeastSide && m * n * k >= kLeastProducts;
 }
 
-// A matrix with a dense dimension: itself, or a copy.
+// A matrix with a dense dimension, and no number twice: itself, or a copy.
 Tensor with_dense_side(const Tensor& t) {
-  const bool dense = t.stride(1) == 1 || t.stride(0) == 1;
-  return dense ? t : t.contiguous();
+  const bool rows = t.stride(1) == 1 && t.stride(0) >= t.size(1);
+  const bool columns = t.stride(0) == 1 && t.stride(1) >= t.size(0);
+  return rows || columns ? t : t.clone(at::MemoryFormat::Contiguous);
 }
 
 template <class S>
 cpu::Matrix<S> raw(const Tensor& t) {
-  // A single row or column may have any stride.
-  const bool by_rows = t.stride(1) == 1 || (t.size(1) == 1 && t.stride(0) != 1);
+  const bool by_rows = t.stride(1) == 1 && t.stride(0) >= t.size(1);
   return {static_cast<const S*>(t.const_data_ptr()), by_rows ? t.stride(0) : 1,
           by_rows ? 1 : t.stride(1)};
 }
 
 template <class S>
-void run(Tensor& out, const Tensor& a, const Tensor& b, bool add, const Tensor& bias,
+void run(Tensor& out, const Tensor& a, const Tensor& b, Into into, const Tensor& bias,
          cpu::Isa isa) {
   cpu::matmul<S>({.m = a.size(0),
                   .n = b.size(1),
@@ -81,7 +90,7 @@ void run(Tensor& out, const Tensor& a, const Tensor& b, bool add, const Tensor& 
                   .c = values<float>(out),
                   .c_row = out.stride(0),
                   .bias = bias.defined() ? values<const S>(bias) : nullptr,
-                  .add = add},
+                  .into = into},
                  isa);
 }
 
@@ -93,13 +102,14 @@ class LinearProduct : public torch::autograd::Function<LinearProduct> {
     ctx->save_for_backward({x, weight});
     ctx->saved_data["bias"] = bias.has_value();
     Tensor y = at::empty({x.size(0), weight.size(0)}, x.options());
-    multiply_blocks_into(y, x, weight.t(), /*add=*/false, bias.value_or(Tensor{}), cpu::best_isa());
+    multiply_blocks_into(y, x, weight.t(), Into::kResult, bias.value_or(Tensor{}), cpu::best_isa());
     return y;
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const variable_list saved = ctx->get_saved_variables();
     const Tensor &x = saved[0], &weight = saved[1], &dy = grads[0];
+    WEFT_CHECK(!at::GradMode::is_enabled(), "linear_product is differentiated at most once");
     Tensor dx, dweight, dbias;
     if (ctx->needs_input_grad(0)) {
       dx = at::empty(x.sizes(), x.options());
@@ -122,14 +132,12 @@ bool has_matmul(at::ScalarType type) {
                             : type == at::kBFloat16 && cpu::has_block_products<Bf16>();
 }
 
-void multiply_blocks_into(Tensor& out, const Tensor& a, const Tensor& b, bool add,
+void multiply_blocks_into(Tensor& out, const Tensor& a, const Tensor& b, Into into,
                           const Tensor& bias, cpu::Isa isa) {
-  WEFT_CHECK(a.dim() == 2 && b.dim() == 2 && out.dim() == 2 && a.size(1) == b.size(0) &&
-                 out.size(0) == a.size(0) && out.size(1) == b.size(1) &&
-                 (out.stride(1) == 1 || out.size(1) <= 1),
-             "multiply_blocks_into of ", a.sizes(), " and ", b.sizes(), " into ", out.sizes());
-  WEFT_CHECK(are_blocks(a, b, out), "multiply_blocks_into of ", a.toString(), " ", a.sizes(),
-             " into ", out.toString(), " on this machine");
+  check_matrices(a, b, out);
+  WEFT_CHECK(are_blocks(a, b, out) && (out.stride(1) == 1 || out.size(1) <= 1),
+             "multiply_blocks_into of ", a.toString(), " into ", out.toString(), " of strides ",
+             out.strides(), " on this machine");
   WEFT_CHECK(!bias.defined() || (bias.scalar_type() == a.scalar_type() && bias.dim() == 1 &&
                                  bias.size(0) == b.size(1)),
              "multiply_blocks_into: a bias of ", bias.defined() ? bias.sizes() : at::IntArrayRef{});
@@ -137,20 +145,28 @@ void multiply_blocks_into(Tensor& out, const Tensor& a, const Tensor& b, bool ad
   const Tensor left = with_dense_side(a), right = with_dense_side(b);
   const Tensor dense_bias = bias.defined() ? bias.contiguous() : bias;
   if (a.size(1) == 0) {  // an empty sum
-    if (!add) out.zero_();
+    if (into == Into::kResult) out.zero_();
     if (bias.defined()) out.add_(bias);
-  } else if (a.scalar_type() == at::kFloat) {
-    run<float>(out, left, right, add, dense_bias, isa);
+    return;
+  }
+  Work work = moving({a, b, out});
+  work.flops = 2.0 * static_cast<double>(a.numel()) * static_cast<double>(b.size(1));
+  const ProfileSpan span("weft::matmul", WorkKind::kProduct, work);
+  if (a.scalar_type() == at::kFloat) {
+    run<float>(out, left, right, into, dense_bias, isa);
   } else {
-    run<Bf16>(out, left, right, add, dense_bias, isa);
+    run<Bf16>(out, left, right, into, dense_bias, isa);
   }
 }
 
-void multiply_into(Tensor& out, const Tensor& a, const Tensor& b, bool add) {
-  const bool ours = are_blocks_faster() && are_blocks(a, b, out) &&
-                    is_large(a.size(0), b.size(1), a.size(1)) && out.stride(1) == 1;
+void multiply_into(Tensor& out, const Tensor& a, const Tensor& b, Into into) {
+  check_matrices(a, b, out);
+  const bool add = into == Into::kSum;
+  const bool faster = a.scalar_type() != at::kFloat || are_fp32_blocks_faster();
+  const bool ours = are_blocks(a, b, out) && faster && out.stride(1) == 1 &&
+                    is_large(a.size(0), b.size(1), a.size(1));
   if (ours) {
-    multiply_blocks_into(out, a, b, add, {}, cpu::best_isa());
+    multiply_blocks_into(out, a, b, into, {}, cpu::best_isa());
   } else if (out.scalar_type() != a.scalar_type()) {
     const Tensor product = at::mm(a, b);
     add ? out.add_(product) : out.copy_(product);
@@ -165,7 +181,7 @@ Tensor linear_product(const Tensor& x, const Tensor& weight, const Tensor& bias)
   const int64_t in = weight.size(1), out = weight.size(0);
   const auto is_fp32 = [](const Tensor& t) { return t.is_cpu() && t.scalar_type() == at::kFloat; };
   const bool ours = is_fp32(x) && is_fp32(weight) && (!bias.defined() || is_fp32(bias)) &&
-                    has_matmul(at::kFloat) && are_blocks_faster() && in > 0 &&
+                    has_matmul(at::kFloat) && are_fp32_blocks_faster() && in > 0 &&
                     is_large(x.numel() / in, out, in);
   if (!ours) return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
   std::vector<int64_t> shape = x.sizes().vec();

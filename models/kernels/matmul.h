@@ -3,16 +3,18 @@
 // fp32 ones to a library that uses half the width of AVX-512 on processors not made by Intel, and
 // has none of bf16 matrices into fp32.
 #include "base/tensor.h"
+#include "models/kernels/cpu/block_product.h"
 #include "models/kernels/cpu/isa.h"
 
 namespace weft {
 
+using cpu::Into;
+
 // a [m, k] b [k, n] -> out [m, n], or added to it. All are of one type, or out is fp32 where a and
 // b are bf16. Large products into fp32 take the way above where that is faster, all others
-// LibTorch's (of bf16 matrices rounded before they are fp32). Deterministic for any number of
-// threads. Errors: other shapes and types are a programmer's error, and so is an `out` whose rows
-// are not dense.
-void multiply_into(Tensor& out, const Tensor& a, const Tensor& b, bool add = false);
+// LibTorch's (of bf16 matrices rounded before they are fp32). Errors: other shapes and types are a
+// programmer's error.
+void multiply_into(Tensor& out, const Tensor& a, const Tensor& b, Into into = Into::kResult);
 
 // at::linear(x [.., in], weight [out, in], bias [out] or undefined) -> [.., out], and its
 // gradients, by such products.
@@ -21,9 +23,9 @@ Tensor linear_product(const Tensor& x, const Tensor& weight, const Tensor& bias 
 // Whether this machine has such products of blocks of fp32 or bf16.
 bool has_matmul(at::ScalarType type);
 
-// The way above alone, whichever is faster, with a bias [n] or none. REQUIRES: has_matmul(); on the
-// CPU; an fp32 `out`; for bf16 an even k.
-void multiply_blocks_into(Tensor& out, const Tensor& a, const Tensor& b, bool add,
+// The way above alone, whichever is faster, with a bias [n] or none. Deterministic for any number
+// of threads. REQUIRES: has_matmul(); on the CPU; an fp32 `out` with dense rows.
+void multiply_blocks_into(Tensor& out, const Tensor& a, const Tensor& b, Into into,
                           const Tensor& bias, cpu::Isa isa);
 
 }  // namespace weft

@@ -32,6 +32,7 @@ Tensor run_forward(const Tensor& x, const Tensor& weight, double eps, const Tens
   const int64_t width = x.size(-1);
   const int64_t rows = width > 0 ? x.numel() / width : 0;
   Tensor y = at::empty_like(x);
+  const ProfileSpan span("weft::rms_norm", WorkKind::kNorm, moving({x, y}));
   with_types(x.scalar_type(), [&](auto s, auto c) {
     using S = decltype(s);
     using C = decltype(c);
@@ -68,6 +69,7 @@ class RmsNormFunction final : public torch::autograd::Function<RmsNormFunction> 
     const int64_t rows = rstd.numel(), width = x.size(-1);
     const int64_t tasks = (rows + cpu::kRmsNormRowsPerTask - 1) / cpu::kRmsNormRowsPerTask;
     const Tensor partials = at::empty({tasks, width}, weight.options());
+    const ProfileSpan span("weft::rms_norm_backward", WorkKind::kNorm, moving({x, dy, dx}));
     with_types(x.scalar_type(), [&](auto s, auto c) {
       using S = decltype(s);
       using C = decltype(c);

@@ -145,6 +145,8 @@ Output run_forward(const SelectiveScanInputs& in, bool keep_states, const Tensor
     out.entering =
         at::empty({in.x.size(0), chunks, in.b.size(2), in.x.size(2)}, in.a_log.options());
   }
+  const ProfileSpan span("weft::selective_scan", WorkKind::kScan,
+                         moving({in.x, in.dt, in.b, in.c, in.z, out.y, out.entering}));
   with_storage(in.x, [&](auto storage) {
     using S = decltype(storage);
     using C = Compute<S>;
@@ -171,6 +173,9 @@ variable_list run_backward(const SelectiveScanInputs& in, const Tensor& entering
   const Tensor db = partial({groups, batch, time, states}), dc = partial(db.sizes().vec());
   const Tensor da_log = partial({batch, channels, states});
   const Tensor dd = partial({batch, channels}), ddt_bias = partial({batch, channels});
+  const ProfileSpan span(
+      "weft::selective_scan_backward", WorkKind::kScan,
+      moving({in.x, in.dt, in.b, in.c, in.z, dy, entering, dx, ddt, dz, db, dc, da_log}));
   with_storage(in.x, [&](auto storage) {
     using S = decltype(storage);
     using C = Compute<S>;

@@ -2,9 +2,11 @@
 
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/silu_backward.h>
@@ -79,6 +81,7 @@ Tensor forward_pass(const Operands& in, cpu::Isa isa) {
   }
   const int64_t width = in.width();
   const Tensor y = at::empty({in.gate.size(0), width}, in.gate.options());
+  const ProfileSpan span("weft::silu_mul", WorkKind::kElementwise, moving({in.gate, in.up, y}));
   with_storage(in.gate, [&](auto storage) {
     using S = decltype(storage);
     const auto range = WEFT_KERNEL_FOR(isa, silu_mul_range<S>);
@@ -97,6 +100,8 @@ void backward_pass(const Operands& in, const Tensor& dy_rows, const Operands& gr
     dup.copy_(dy_rows * at::silu(gate));
     return;
   }
+  const ProfileSpan span("weft::silu_mul_backward", WorkKind::kElementwise,
+                         moving({in.gate, in.up, gradients.gate, gradients.up, dy_rows}));
   with_storage(in.gate, [&](auto storage) {
     using S = decltype(storage);
     const auto range = WEFT_KERNEL_FOR(isa, silu_mul_backward_range<S>);
@@ -120,6 +125,7 @@ class SiluMul : public torch::autograd::Function<SiluMul> {
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    WEFT_CHECK(!at::GradMode::is_enabled(), "silu_mul is differentiated at most once");
     const variable_list saved = ctx->get_saved_variables();
     const Operands in{saved[0], saved[1]};
     const auto empty_like = [](const Tensor& t) {
@@ -131,6 +137,12 @@ class SiluMul : public torch::autograd::Function<SiluMul> {
     return {gradients.gate, gradients.up, {}};
   }
 };
+
+void check_type(const Tensor& t) {
+  const at::ScalarType type = t.scalar_type();
+  WEFT_CHECK(type == at::kFloat || type == at::kDouble || type == at::kBFloat16,
+             "silu_mul is for fp32, fp64 and bf16, not ", type);
+}
 
 std::vector<int64_t> with_width(const Tensor& t, int64_t width) {
   std::vector<int64_t> shape = t.sizes().vec();
@@ -144,11 +156,13 @@ Tensor silu_mul(const Tensor& gate, const Tensor& up, cpu::Isa isa) {
   WEFT_CHECK(gate.dim() >= 1 && gate.sizes() == up.sizes() &&
                  gate.scalar_type() == up.scalar_type() && gate.device() == up.device(),
              "silu_mul of gate ", gate.sizes(), " and up ", up.sizes());
+  check_type(gate);
   return SiluMul::apply(as_rows(gate), std::optional(as_rows(up)), isa).view(gate.sizes());
 }
 
 Tensor silu_mul(const Tensor& gate_up, cpu::Isa isa) {
   WEFT_CHECK(gate_up.dim() >= 1 && gate_up.size(-1) % 2 == 0, "silu_mul of ", gate_up.sizes());
+  check_type(gate_up);
   const int64_t width = gate_up.size(-1) / 2;
   return SiluMul::apply(as_rows(gate_up), std::nullopt, isa).view(with_width(gate_up, width));
 }

@@ -7,16 +7,14 @@
 #include <vector>
 
 #include <ATen/TensorOperators.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/full.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/softmax.h>
+#include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
-#include "models/kernels/cpu/block_product.h"
 #include "tests/kernels/isas.h"
 #include "tests/kernels/step_types.h"
 #include "tests/support/fill.h"
@@ -144,13 +142,13 @@ void expect_definition(const Case& c, at::ScalarType type, double y_tolerance,
   }
 }
 
-// Where the units are missing nothing calls the kernel, and there is nothing to test.
+// Where the units are missing nothing calls the kernel.
 bool available(at::ScalarType type) {
   return has_block_attention(at::empty({1, 1, 1, 2}, at::TensorOptions(type)));
 }
 
 TEST(BlockAttention, EqualsItsDefinitionInFp32) {
-  if (!available(at::kFloat)) return;
+  if (!available(at::kFloat)) GTEST_SKIP() << "this processor has no products of blocks";
   for (const Case& c : cases()) expect_definition(c, at::kFloat, 1e-6, 5e-6);
   expect_definition({.width = 33, .documents = {{70, 70}}}, at::kFloat, 1e-6, 5e-6);
   expect_definition({.width = 1, .documents = {{70}}}, at::kFloat, 1e-6, 5e-6);
@@ -159,7 +157,7 @@ TEST(BlockAttention, EqualsItsDefinitionInFp32) {
 // Inputs are exact; weights and scores' gradients are rounded to 8 bits before products, and the
 // results.
 TEST(BlockAttention, EqualsItsDefinitionInBf16) {
-  if (!available(at::kBFloat16)) return;
+  if (!available(at::kBFloat16)) GTEST_SKIP() << "this processor has no products of blocks";
   for (const Case& c : cases()) expect_definition(c, at::kBFloat16, 4e-3, 1e-2);
 }
 
@@ -180,23 +178,33 @@ TEST(BlockAttention, IsTheSameForAnyNumberOfThreads) {
   }
 }
 
-// As a joint projection leaves them, and a gradient that is one number everywhere.
+// As a joint projection leaves them, or with channels apart, or with tokens an odd number of them
+// apart; and a gradient that is one number everywhere.
 TEST(BlockAttention, TakesStridedHeads) {
-  if (!available(at::kFloat)) return;
-  const Tensor joint = fill({2, 150, 4, 32}, 1).to(at::kFloat);
-  const auto with = [&](bool dense) {
-    const auto heads = [&](const Tensor& t) { return dense ? t.contiguous() : t; };
-    const Tensor leaf = joint.clone().set_requires_grad(true);
-    const std::vector<Segment> documents = {{0, 0, 150}, {1, 0, 150}};
-    const Tensor y = block_attention(heads(leaf.narrow(2, 0, 2)), heads(leaf.narrow(2, 2, 1)),
-                                     heads(leaf.narrow(2, 3, 1)), documents);
-    const Tensor turned = block_attention(heads(leaf.transpose(2, 3).contiguous().transpose(2, 3)),
-                                          heads(leaf), heads(leaf), documents);
-    (y.sum() + turned.sum()).backward();
-    return std::vector<Tensor>{y.detach(), turned.detach(), leaf.grad()};
-  };
-  const std::vector<Tensor> strided = with(false), dense = with(true);
-  for (size_t i = 0; i < strided.size(); ++i) EXPECT_TRUE(strided[i].equal(dense[i])) << i;
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    if (!available(type)) GTEST_SKIP() << "this processor has no products of blocks";
+    const auto with = [&](bool dense) {
+      std::vector<Tensor> leaves;
+      for (int i = 0; i < 6; ++i) {
+        leaves.push_back(fill({2, 150, 4, 33}, i).to(type).set_requires_grad(true));
+      }
+      const auto heads = [&](const Tensor& t) { return dense ? t.contiguous() : t; };
+      const auto even = [&](size_t leaf) { return leaves[leaf].narrow(3, 0, 32); };
+      const std::vector<Segment> documents = {{0, 0, 150}, {1, 0, 150}};
+      const Tensor y =
+          block_attention(heads(even(0).narrow(2, 0, 2)), heads(even(1).narrow(2, 2, 1)),
+                          heads(even(2).narrow(2, 3, 1)), documents);
+      const Tensor turned =
+          block_attention(heads(even(3).transpose(2, 3).contiguous().transpose(2, 3)),
+                          heads(even(4)), heads(even(5)), documents);
+      (y.sum() + turned.sum()).backward();
+      std::vector<Tensor> results = {y.detach(), turned.detach()};
+      for (const Tensor& leaf : leaves) results.push_back(leaf.grad());
+      return results;
+    };
+    const std::vector<Tensor> strided = with(false), dense = with(true);
+    for (size_t i = 0; i < strided.size(); ++i) EXPECT_TRUE(strided[i].equal(dense[i])) << i;
+  }
 }
 
 TEST(BlockAttention, LetsNotNumbersThrough) {
@@ -212,8 +220,44 @@ TEST(BlockAttention, LetsNotNumbersThrough) {
   }
 }
 
+// No score is so low that one of the future counts instead.
+TEST(BlockAttention, HoldsForTheLowestScores) {
+  if (!available(at::kFloat)) GTEST_SKIP() << "this processor has no products of blocks";
+  const auto heads = [](float first, float second) {
+    return at::tensor({first, second}, at::kFloat).view({1, 2, 1, 1});
+  };
+  const std::vector<Segment> documents = {{0, 0, 2}};
+  const Tensor v = heads(5, 7);
+  for (const float low : {-1e16F, -1e18F}) {
+    const Tensor y = block_attention(heads(1e16F, 0), heads(low, 1), v, documents);
+    EXPECT_EQ(y[0][0].item<float>(), 5);
+    EXPECT_EQ(y[0][1].item<float>(), 6);
+  }
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  EXPECT_TRUE(block_attention(heads(kInfinity, 0), heads(-1, 1), v, documents)[0][0]
+                  .isnan()
+                  .all()
+                  .item<bool>());
+}
+
+// A gradient that is not a number stays with the query that it is of.
+TEST(BlockAttention, KeepsGradientsOfQueriesApart) {
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    if (!available(type)) GTEST_SKIP() << "this processor has no products of blocks";
+    const Case c{.documents = {{140, 20}}};
+    Inputs in = inputs_of(c, type);
+    in.dy[0][100].fill_(std::numeric_limits<float>::quiet_NaN());
+    const Results got = run(in, [&](const Tensor& q, const Tensor& k, const Tensor& v) {
+      return block_attention(q, k, v, segments_of(c));
+    });
+    const Tensor of_queries = got.tensors[1][0].isnan().flatten(1).any(1);  // [T]
+    EXPECT_EQ(of_queries.sum().item<int64_t>(), 1);
+    EXPECT_TRUE(of_queries[100].item<bool>());
+  }
+}
+
 TEST(BlockAttention, HoldsForLargeScores) {
-  if (!available(at::kFloat)) return;
+  if (!available(at::kFloat)) GTEST_SKIP() << "this processor has no products of blocks";
   const Case c{.documents = {{200}}};
   Inputs in = inputs_of(c, at::kFloat);
   in.q = in.q * 1000;
@@ -224,20 +268,29 @@ TEST(BlockAttention, HoldsForLargeScores) {
 }
 
 TEST(BlockAttention, HasNoTokens) {
-  if (!available(at::kFloat)) return;
-  const Tensor q = at::empty({2, 0, 2, 8}, at::kFloat);
-  EXPECT_EQ(block_attention(q, q, q, {}).sizes(), q.sizes());
+  if (!available(at::kFloat)) GTEST_SKIP() << "this processor has no products of blocks";
+  const Tensor q = at::empty({2, 0, 2, 8}, at::kFloat).set_requires_grad(true);
+  const Tensor y = block_attention(q, q, q, {});
+  EXPECT_EQ(y.sizes(), q.sizes());
+  y.sum().backward();
+  EXPECT_EQ(q.grad().sizes(), q.sizes());
 }
 
 TEST(BlockAttentionDeathTest, RefusesWhatItCannotDo) {
-  if (!available(at::kFloat)) return;
+  if (!available(at::kFloat)) GTEST_SKIP() << "this processor has no products of blocks";
   const Tensor q = at::empty({1, 4, 3, 8}, at::kFloat), k = at::empty({1, 4, 2, 8}, at::kFloat);
   const std::vector<Segment> all = {{0, 0, 4}};
   EXPECT_DEATH(block_attention(q, k, k, all), "block_attention of q \\[1, 4, 3, 8\\]");
   EXPECT_DEATH(block_attention(q, q, q, std::vector<Segment>{{0, 0, 3}}), "documents of 3 tokens");
+  const std::vector<Segment> twice = {{0, 0, 3}, {0, 0, 1}};
+  EXPECT_DEATH(block_attention(q, q, q, twice), "tokens \\[0, 1\\) of row 0 do not follow");
   EXPECT_DEATH(block_attention(q, q, q, std::vector<Segment>{{0, 0, 5}}), "no tokens \\[0, 5\\)");
   EXPECT_DEATH(block_attention(q, q, q, all, -1), "a window of -1");
   EXPECT_DEATH(block_attention(q.to(at::kDouble), q, q, all), "on this machine");
+  const Tensor leaf = q.clone().set_requires_grad(true);
+  const Tensor y = block_attention(leaf, q, q, all);
+  EXPECT_DEATH(y.backward(at::empty(y.sizes(), at::kFloat), std::nullopt, /*create_graph=*/true),
+               "at most once");
 }
 
 }  // namespace

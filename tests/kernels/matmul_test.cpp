@@ -11,6 +11,7 @@
 #include <ATen/ops/mm.h>
 #include <gtest/gtest.h>
 
+#include "base/profile.h"
 #include "tests/kernels/isas.h"
 #include "tests/kernels/step_types.h"
 #include "tests/support/fill.h"
@@ -24,9 +25,13 @@ Tensor matrix(int64_t rows, int64_t columns, double phi, bool by_columns) {
   return by_columns ? m.t().contiguous().t() : m;
 }
 
-// `terms`: what the absolute values of the terms of the largest sum add up to.
-void expect_near(const Tensor& got, const Tensor& expected, double terms, const std::string& what) {
-  EXPECT_LE((got.to(at::kDouble) - expected).abs().max().item<double>(), 2e-7 * terms) << what;
+// What k roundings can come to in sums whose terms' absolute values add up to `terms` (Higham,
+// Accuracy and Stability of Numerical Algorithms, 3.1).
+double roundings(int64_t k, double terms) { return 0x1p-24 * static_cast<double>(k + 1) * terms; }
+
+void expect_near(const Tensor& got, const Tensor& expected, double tolerance,
+                 const std::string& what) {
+  EXPECT_LE((got.to(at::kDouble) - expected).abs().max().item<double>(), tolerance) << what;
 }
 
 double terms_of(const Tensor& a, const Tensor& b) {
@@ -34,7 +39,7 @@ double terms_of(const Tensor& a, const Tensor& b) {
 }
 
 TEST(MultiplyBlocksInto, EqualsTheProductForAllSizesAndStrides) {
-  if (!has_matmul(at::kFloat)) return;
+  if (!has_matmul(at::kFloat)) GTEST_SKIP() << "this processor has no products of blocks";
   const int64_t sizes[][3] = {{1, 1, 1},      {128, 128, 256}, {33, 70, 1},   {129, 31, 257},
                               {300, 520, 40}, {64, 1100, 600}, {700, 96, 290}};
   for (const auto& [m, n, k] : sizes) {
@@ -48,20 +53,20 @@ TEST(MultiplyBlocksInto, EqualsTheProductForAllSizesAndStrides) {
                                  std::to_string(k) + ", strides " + std::to_string(strides) +
                                  ", isa " + std::to_string(static_cast<int>(isa));
         Tensor c = at::full({m, n}, 7.0F);
-        multiply_blocks_into(c, a, b, /*add=*/false, {}, isa);
-        expect_near(c, product, terms, what);
-        multiply_blocks_into(c, a, b, /*add=*/true, {}, isa);
-        expect_near(c, 2 * product, 2 * terms, what + ", added");
-        multiply_blocks_into(c, a, b, /*add=*/false, bias, isa);
-        expect_near(c, product + bias, terms + 1, what + ", with a bias");
+        multiply_blocks_into(c, a, b, Into::kResult, {}, isa);
+        expect_near(c, product, roundings(k, terms), what);
+        multiply_blocks_into(c, a, b, Into::kSum, {}, isa);
+        expect_near(c, 2 * product, roundings(k, 2 * terms), what + ", added");
+        multiply_blocks_into(c, a, b, Into::kResult, bias, isa);
+        expect_near(c, product + bias, roundings(k + 1, terms + 1), what + ", with a bias");
       }
     }
   }
 }
 
 TEST(MultiplyBlocksInto, EqualsTheProductOfBf16Matrices) {
-  if (!has_matmul(at::kBFloat16)) return;
-  const int64_t sizes[][3] = {{1, 1, 2},      {128, 128, 512}, {33, 70, 2},   {129, 31, 514},
+  if (!has_matmul(at::kBFloat16)) GTEST_SKIP() << "this processor has no products of blocks";
+  const int64_t sizes[][3] = {{1, 1, 1},      {128, 128, 512}, {33, 70, 3},   {129, 31, 513},
                               {300, 520, 40}, {64, 1100, 600}, {700, 96, 290}};
   for (const auto& [m, n, k] : sizes) {
     for (const int strides : {0, 1, 2, 3}) {
@@ -76,42 +81,66 @@ TEST(MultiplyBlocksInto, EqualsTheProductOfBf16Matrices) {
                                  std::to_string(k) + ", strides " + std::to_string(strides) +
                                  ", isa " + std::to_string(static_cast<int>(isa));
         Tensor c = at::full({m, n}, 7.0F);
-        multiply_blocks_into(c, a, b, /*add=*/false, bias, isa);
-        expect_near(c, product + bias, terms + 1, what);
-        multiply_blocks_into(c, a, b, /*add=*/true, {}, isa);
-        expect_near(c, 2 * product + bias, 2 * terms + 1, what + ", added");
+        multiply_blocks_into(c, a, b, Into::kResult, bias, isa);
+        expect_near(c, product + bias, roundings(k + 1, terms + 1), what);
+        multiply_blocks_into(c, a, b, Into::kSum, {}, isa);
+        expect_near(c, 2 * product + bias, roundings(k + 1, 2 * terms + 1), what + ", added");
       }
     }
   }
 }
 
 TEST(MultiplyBlocksInto, LeavesWhatIsBesideTheResultAlone) {
-  if (!has_matmul(at::kFloat)) return;
+  if (!has_matmul(at::kFloat)) GTEST_SKIP() << "this processor has no products of blocks";
   Tensor whole = at::full({70, 100}, 7.0F), part = whole.narrow(0, 1, 65).narrow(1, 3, 90);
   const Tensor a = matrix(65, 50, 1, false), b = matrix(50, 90, 2, true);
-  multiply_blocks_into(part, a, b, false, {}, cpu::best_isa());
-  expect_near(part, at::mm(a.to(at::kDouble), b.to(at::kDouble)), terms_of(a, b), "part");
+  multiply_blocks_into(part, a, b, Into::kResult, {}, cpu::best_isa());
+  expect_near(part, at::mm(a.to(at::kDouble), b.to(at::kDouble)), roundings(50, terms_of(a, b)),
+              "part");
   part.fill_(7);
   EXPECT_TRUE(whole.eq(7).all().item<bool>());
 }
 
 TEST(MultiplyBlocksInto, SumsNothingToZero) {
-  if (!has_matmul(at::kFloat)) return;
+  if (!has_matmul(at::kFloat)) GTEST_SKIP() << "this processor has no products of blocks";
   Tensor c = at::full({3, 4}, 7.0F);
-  multiply_blocks_into(c, at::empty({3, 0}, at::kFloat), at::empty({0, 4}, at::kFloat), true, {},
-                       cpu::best_isa());
+  multiply_blocks_into(c, at::empty({3, 0}, at::kFloat), at::empty({0, 4}, at::kFloat), Into::kSum,
+                       {}, cpu::best_isa());
   EXPECT_TRUE(c.eq(7).all().item<bool>());
-  multiply_blocks_into(c, at::empty({3, 0}, at::kFloat), at::empty({0, 4}, at::kFloat), false, {},
-                       cpu::best_isa());
+  multiply_blocks_into(c, at::empty({3, 0}, at::kFloat), at::empty({0, 4}, at::kFloat),
+                       Into::kResult, {}, cpu::best_isa());
   EXPECT_TRUE(c.eq(0).all().item<bool>());
 }
 
-TEST(MultiplyInto, IsTheSameForAnyNumberOfThreads) {
+// Parts of wider matrices, and numbers that stand for many.
+TEST(MultiplyBlocksInto, TakesAnyStrides) {
+  if (!has_matmul(at::kFloat)) GTEST_SKIP() << "this processor has no products of blocks";
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    if (!has_matmul(type)) continue;
+    const Tensor wide = matrix(128, 200, 1, false).to(type);
+    const Tensor one = matrix(1, 64, 2, false).to(type), column = one.t();
+    const Tensor lefts[] = {wide.narrow(1, 5, 64), wide.t().narrow(0, 3, 96).narrow(1, 0, 64),
+                            one.expand({96, 64}), column.expand({64, 64}), one};
+    const Tensor rights[] = {wide.narrow(0, 0, 64).narrow(1, 7, 96), wide.t().narrow(0, 9, 64),
+                             column.expand({64, 33}), one.expand({64, 64}), column};
+    for (const Tensor& a : lefts) {
+      for (const Tensor& b : rights) {
+        Tensor c = at::full({a.size(0), b.size(1)}, 7.0F);
+        multiply_blocks_into(c, a, b, Into::kResult, {}, cpu::best_isa());
+        expect_near(c, at::mm(a.to(at::kDouble), b.to(at::kDouble)), roundings(64, terms_of(a, b)),
+                    "strides");
+      }
+    }
+  }
+}
+
+TEST(MultiplyBlocksInto, IsTheSameForAnyNumberOfThreads) {
+  if (!has_matmul(at::kFloat)) GTEST_SKIP() << "this processor has no products of blocks";
   const Tensor a = matrix(600, 300, 1, true), b = matrix(300, 200, 2, false);
   std::vector<Tensor> all;
   for_thread_counts([&](int) {
     all.push_back(at::empty({600, 200}, at::kFloat));
-    multiply_into(all.back(), a, b);
+    multiply_blocks_into(all.back(), a, b, Into::kResult, {}, cpu::best_isa());
   });
   for (const Tensor& c : all) EXPECT_TRUE(c.equal(all[0]));
 }
@@ -126,11 +155,13 @@ TEST(MultiplyInto, EqualsTheProduct) {
       for (const bool wide : {false, true}) {
         Tensor out = at::full({m, 160}, 7, a.options());
         if (wide && type == at::kBFloat16) out = out.to(at::kFloat);
-        const double roundings = type == at::kBFloat16 ? 2e4 : 1;  // of 8 bits against 24
+        // LibTorch's product may be rounded to bf16 on its way into fp32.
+        const double rounding = type == at::kBFloat16 ? 0x1p-8 : 0;
+        const double tolerance = roundings(150, terms) + rounding * terms;
         multiply_into(out, a, b);
-        expect_near(out, product, roundings * terms, "product");
-        multiply_into(out, a, b, /*add=*/true);
-        expect_near(out, 2 * product, 2 * roundings * terms, "added");
+        expect_near(out, product, tolerance, "product");
+        multiply_into(out, a, b, Into::kSum);
+        expect_near(out, 2 * product, 2 * tolerance, "added");
       }
     }
   }
@@ -158,7 +189,7 @@ TEST(LinearProduct, EqualsLinearAndItsGradients) {
       const std::vector<Tensor> expected = run(at::kDouble, rows, bias, peer);
       for (size_t i = 0; i < got.size(); ++i) {
         ASSERT_EQ(got[i].sizes(), expected[i].sizes());
-        expect_near(got[i], expected[i], 200, "tensor " + std::to_string(i));
+        expect_near(got[i], expected[i], roundings(200, 200), "tensor " + std::to_string(i));
       }
       const std::vector<Tensor> bf16 = run(at::kBFloat16, rows, bias, linear_product);
       const std::vector<Tensor> same = run(at::kBFloat16, rows, bias, peer);
@@ -167,23 +198,58 @@ TEST(LinearProduct, EqualsLinearAndItsGradients) {
   }
 }
 
-TEST(LinearProduct, LeavesOutGradientsThatNobodyWants) {
-  const Tensor x = fill({200, 100}, 1).to(at::kFloat), w = fill({150, 100}, 2).to(at::kFloat);
-  const Tensor leaf = w.clone().set_requires_grad(true);
-  linear_product(x, leaf).sum().backward();
-  EXPECT_FALSE(x.grad().defined());
-  expect_near(leaf.grad(), x.to(at::kDouble).sum(0).expand({150, 100}), 200, "dweight");
+// Of the output, and of those gradients that somebody wants.
+TEST(LinearProduct, MakesNoProductsThatNobodyWants) {
+  const auto products = [](bool x_wanted, bool weight_wanted, bool bias_wanted) {
+    const Tensor x = fill({200, 100}, 1).to(at::kFloat).set_requires_grad(x_wanted);
+    const Tensor w = fill({150, 100}, 2).to(at::kFloat).set_requires_grad(weight_wanted);
+    const Tensor bias = fill({150}, 3).to(at::kFloat).set_requires_grad(bias_wanted);
+    Profile profile;
+    profile.start();
+    linear_product(x, w, bias).sum().backward();
+    profile.stop();
+    EXPECT_EQ(x.grad().defined(), x_wanted);
+    EXPECT_EQ(w.grad().defined(), weight_wanted);
+    EXPECT_EQ(bias.grad().defined(), bias_wanted);
+    const double flops = profile.sums()[static_cast<size_t>(WorkKind::kProduct)].work.flops;
+    return flops / (2.0 * 200 * 100 * 150);
+  };
+  EXPECT_EQ(products(true, true, true), 3);
+  EXPECT_EQ(products(true, false, false), 2);
+  EXPECT_EQ(products(false, true, false), 2);
+  EXPECT_EQ(products(false, false, true), 1);
+}
+
+TEST(LinearProduct, TakesAGradientThatIsOneNumber) {
+  const auto gradients = [](bool dense) {
+    const Tensor x = fill({192, 96}, 1).to(at::kFloat).set_requires_grad(true);
+    const Tensor w = fill({160, 96}, 2).to(at::kFloat).set_requires_grad(true);
+    const Tensor y = linear_product(x, w);
+    y.backward(dense ? at::full(y.sizes(), 1.0F) : at::full({1, 1}, 1.0F).expand(y.sizes()));
+    return std::vector<Tensor>{x.grad(), w.grad()};
+  };
+  const std::vector<Tensor> one = gradients(false), many = gradients(true);
+  for (size_t i = 0; i < one.size(); ++i) EXPECT_TRUE(one[i].equal(many[i])) << i;
+}
+
+TEST(MultiplyIntoDeathTest, RefusesOtherShapesAndTypes) {
+  const Tensor a = at::empty({3, 4}, at::kFloat), b = at::empty({4, 4}, at::kFloat);
+  Tensor wrong = at::empty({3, 5}, at::kFloat), narrow = at::empty({3, 4}, at::kBFloat16);
+  EXPECT_DEATH(multiply_into(wrong, a, b), "into \\[3, 5\\]");
+  EXPECT_DEATH(multiply_into(narrow, a, b), "into CPUBFloat16Type");
 }
 
 TEST(MultiplyBlocksIntoDeathTest, RefusesWhatItCannotDo) {
-  if (!has_matmul(at::kFloat)) return;
+  if (!has_matmul(at::kFloat)) GTEST_SKIP() << "this processor has no products of blocks";
   Tensor c = at::empty({3, 4}, at::kFloat);
   const Tensor a = at::empty({3, 5}, at::kFloat), b = at::empty({5, 4}, at::kFloat);
   const cpu::Isa isa = cpu::best_isa();
-  EXPECT_DEATH(multiply_blocks_into(c, a, a, false, {}, isa), "of \\[3, 5\\] and \\[3, 5\\]");
-  EXPECT_DEATH(multiply_blocks_into(c, a.to(at::kDouble), b, false, {}, isa),
-               "multiply_blocks_into of CPUDoubleType");
-  EXPECT_DEATH(multiply_blocks_into(c, a, b, false, at::empty({3}, at::kFloat), isa), "a bias of");
+  EXPECT_DEATH(multiply_blocks_into(c, a, a, Into::kResult, {}, isa),
+               "a product of \\[3, 5\\] and \\[3, 5\\]");
+  EXPECT_DEATH(multiply_blocks_into(c, a.to(at::kDouble), b, Into::kResult, {}, isa),
+               "a product of CPUDoubleType and CPUFloatType");
+  EXPECT_DEATH(multiply_blocks_into(c, a, b, Into::kResult, at::empty({3}, at::kFloat), isa),
+               "a bias of");
 }
 
 }  // namespace

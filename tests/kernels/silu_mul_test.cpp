@@ -101,6 +101,7 @@ TEST(SiluMulDeathTest, RefusesOtherShapes) {
   const Tensor a = at::randn({4, 5}, at::TensorOptions(at::kFloat));
   EXPECT_DEATH(silu_mul(a), "silu_mul of \\[4, 5\\]");
   EXPECT_DEATH(silu_mul(a, a.t()), "silu_mul of gate \\[4, 5\\] and up \\[5, 4\\]");
+  EXPECT_DEATH(silu_mul(a.to(at::kHalf), a.to(at::kHalf)), "not Half");
 }
 
 }  // namespace

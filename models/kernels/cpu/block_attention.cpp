@@ -11,35 +11,33 @@
 namespace weft::cpu {
 namespace {
 
-// Sizes of blocks, of which there are few.
-constexpr int64_t kSizeStep = 32;
-int64_t padded(int64_t tokens) { return (tokens + kSizeStep - 1) / kSizeStep * kSizeStep; }
+int64_t padded(int64_t tokens) { return (tokens + kBlockStep - 1) / kBlockStep * kBlockStep; }
 int64_t blocks_of(int64_t tokens) { return (tokens + kAttentionBlock - 1) / kAttentionBlock; }
 
 template <class S>
 struct Parts {
-  decltype(&baseline::copy_tokens<S>) copy_tokens;
-  decltype(&baseline::transpose_tokens<S>) transpose_tokens;
-  decltype(&baseline::pack_tokens<S>) pack_tokens;
-  decltype(&baseline::pack_channels<S>) pack_channels;
-  decltype(&baseline::dot_tokens<S>) dot_tokens;
+  decltype(&baseline::copy_rows<S>) copy_rows;
+  decltype(&baseline::transpose_rows<S>) transpose_rows;
+  decltype(&baseline::pack_rows<S>) pack_rows;
+  decltype(&baseline::pack_columns<S>) pack_columns;
+  decltype(&baseline::store_rows<S>) store_rows;
+  decltype(&baseline::store_transposed<S>) store_transposed;
+  decltype(&baseline::dot_rows<S>) dot_rows;
   decltype(&baseline::softmax_tile<S>) softmax_tile;
   decltype(&baseline::finish_softmax<S>) finish_softmax;
   decltype(&baseline::softmax_tile_backward<S>) softmax_tile_backward;
-  decltype(&baseline::store_transposed<S>) store_transposed;
-  decltype(&baseline::store_tokens<S>) store_tokens;
 
   explicit Parts(Isa isa)
-      : copy_tokens(WEFT_KERNEL_FOR(isa, copy_tokens<S>)),
-        transpose_tokens(WEFT_KERNEL_FOR(isa, transpose_tokens<S>)),
-        pack_tokens(WEFT_KERNEL_FOR(isa, pack_tokens<S>)),
-        pack_channels(WEFT_KERNEL_FOR(isa, pack_channels<S>)),
-        dot_tokens(WEFT_KERNEL_FOR(isa, dot_tokens<S>)),
+      : copy_rows(WEFT_KERNEL_FOR(isa, copy_rows<S>)),
+        transpose_rows(WEFT_KERNEL_FOR(isa, transpose_rows<S>)),
+        pack_rows(WEFT_KERNEL_FOR(isa, pack_rows<S>)),
+        pack_columns(WEFT_KERNEL_FOR(isa, pack_columns<S>)),
+        store_rows(WEFT_KERNEL_FOR(isa, store_rows<S>)),
+        store_transposed(WEFT_KERNEL_FOR(isa, store_transposed<S>)),
+        dot_rows(WEFT_KERNEL_FOR(isa, dot_rows<S>)),
         softmax_tile(WEFT_KERNEL_FOR(isa, softmax_tile<S>)),
         finish_softmax(WEFT_KERNEL_FOR(isa, finish_softmax<S>)),
-        softmax_tile_backward(WEFT_KERNEL_FOR(isa, softmax_tile_backward<S>)),
-        store_transposed(WEFT_KERNEL_FOR(isa, store_transposed<S>)),
-        store_tokens(WEFT_KERNEL_FOR(isa, store_tokens<S>)) {}
+        softmax_tile_backward(WEFT_KERNEL_FOR(isa, softmax_tile_backward<S>)) {}
 };
 
 // Some tokens of a document that are a block of queries or keys.
@@ -92,8 +90,8 @@ class Attention {
       : in_(in), parts_(isa), scale_(1 / std::sqrt(static_cast<float>(in.width))) {}
 
  protected:
-  TokenBlock<S> tokens(const Heads<const S>& x, const Segment& segment, const Block& block,
-                       int64_t head) const {
+  RowBlock<S> tokens(const Heads<const S>& x, const Segment& segment, const Block& block,
+                     int64_t head) const {
     return {token_at(x, segment, block.first, head), x.token, block.count, in_.width};
   }
   AttentionTile tile(const Block& keys, const Block& queries) const {
@@ -105,11 +103,20 @@ class Attention {
     return log_sums + (s.row * in_.heads + head) * in_.length + s.begin + token;
   }
 
-  // c [m, n] (+)= a [m, k] b, all dense.
-  static void multiply(int64_t m, int64_t n, int64_t k, const S* a, const S* b, float* c,
-                       bool add) {
-    block_product<S>(
-        {.m = m, .n = n, .k = k, .a = a, .lda = k, .b = b, .c = c, .ldc = n, .add = add});
+  struct Sizes {
+    int64_t m, n, k;
+  };
+  // c [m, n] = a [m, k] b, or has it added; all dense.
+  static void multiply(const Sizes& sizes, const S* a, const S* b, float* c, Into into) {
+    block_product<S>({.m = sizes.m,
+                      .n = sizes.n,
+                      .k = sizes.k,
+                      .a = a,
+                      .lda = sizes.k,
+                      .b = b,
+                      .c = c,
+                      .ldc = sizes.n,
+                      .into = into});
   }
 
   const AttentionInputs<S> in_;
@@ -172,10 +179,10 @@ class Forward : Attention<S> {
   void arrange(const Task& task, int64_t kv_head) {
     const Segment& s = segment(task.segment);
     const Block block = block_at(s, task.block);
-    parts_.copy_tokens(tokens(in_.k, s, block, kv_head), block.size,
-                       arranged(keys_, task.segment, task.block, kv_head));
-    parts_.transpose_tokens(tokens(in_.v, s, block, kv_head), block.size,
-                            arranged(values_, task.segment, task.block, kv_head));
+    parts_.copy_rows(tokens(in_.k, s, block, kv_head), block.size,
+                     arranged(keys_, task.segment, task.block, kv_head));
+    parts_.transpose_rows(tokens(in_.v, s, block, kv_head), block.size,
+                          arranged(values_, task.segment, task.block, kv_head));
   }
 
   void attend(const Task& task, int64_t head, void* memory) const {
@@ -187,21 +194,22 @@ class Forward : Attention<S> {
     S* const weights = part_of<S>(memory, weights_at_);
     const SoftmaxState state{part_of<float>(memory, largest_at_), part_of<float>(memory, sum_at_),
                              part_of<float>(memory, y_at_)};
-    std::fill_n(state.largest, n, -1e30F);
+    std::fill_n(state.largest, n, kNoScore);
     std::fill_n(state.sum, n, 0.0F);
     std::fill_n(state.y, width * n, 0.0F);
-    parts_.pack_channels(tokens(in_.q, s, queries, head), n, q);
+    parts_.pack_columns(tokens(in_.q, s, queries, head), n, q);
     for (int64_t j = first_key_block(queries, in_.window); j <= task.block; ++j) {
       const Block keys = block_at(s, j);
-      Base::multiply(keys.size, n, width, arranged(keys_, task.segment, j, kv_head), q, scores,
-                     false);
+      Base::multiply({keys.size, n, width}, arranged(keys_, task.segment, j, kv_head), q, scores,
+                     Into::kResult);
       parts_.softmax_tile(this->tile(keys, queries), scores, state, width, weights);
-      Base::multiply(width, n, keys.size, arranged(values_, task.segment, j, kv_head), weights,
-                     state.y, true);
+      Base::multiply({width, n, keys.size}, arranged(values_, task.segment, j, kv_head), weights,
+                     state.y, Into::kSum);
     }
-    parts_.finish_softmax(state, n, scale_, queries.count, width,
-                          token_at(attention_.y, s, queries.first, head), attention_.y.token,
-                          this->log_sums_at(attention_.log_sums, s, queries.first, head));
+    parts_.finish_softmax(
+        state, n, scale_,
+        {token_at(attention_.y, s, queries.first, head), attention_.y.token, queries.count, width},
+        this->log_sums_at(attention_.log_sums, s, queries.first, head));
   }
 
   const AttentionForward<S> attention_;
@@ -237,9 +245,8 @@ class Backward : Attention<S> {
     }
     dq_at_ = layout_.template take<float>(block);
     for (int64_t* at : {&scores_at_, &dweights_at_}) *at = layout_.template take<float>(tile);
-    for (int64_t* at : {&weights_at_, &dscores_at_, &packed_at_}) {
-      *at = layout_.template take<S>(tile);
-    }
+    for (int64_t* at : {&weights_at_, &dscores_at_}) *at = layout_.template take<S>(tile);
+    packed_at_ = layout_.template take<S>(kTogether<S> == 1 ? 0 : tile);
     for (int64_t* at : {&log_sums_at_, &dots_at_}) *at = layout_.template take<float>(kSide);
   }
 
@@ -254,7 +261,7 @@ class Backward : Attention<S> {
 
  private:
   using Base = Attention<S>;
-  using Base::in_, Base::parts_, Base::scale_, Base::segment, Base::tokens;
+  using Base::in_, Base::parts_, Base::segment, Base::tokens;
 
   void differentiate(const Segment& s, int64_t kv_head, void* memory) const {
     const int64_t width = in_.width, length = s.end - s.begin, count = blocks_of(length);
@@ -265,19 +272,18 @@ class Backward : Attention<S> {
     for (int64_t j = 0; j < count; ++j) {
       const Block keys = block_at(s, j);
       const int64_t at = keys.first * width;
-      const TokenBlock<S> k = tokens(in_.k, s, keys, kv_head);
-      parts_.copy_tokens(k, keys.size, part_of<S>(memory, k_at_) + at);
-      parts_.transpose_tokens(k, keys.size, part_of<S>(memory, kt_at_) + at);
-      parts_.copy_tokens(tokens(in_.v, s, keys, kv_head), keys.size,
-                         part_of<S>(memory, v_at_) + at);
+      const RowBlock<S> k = tokens(in_.k, s, keys, kv_head);
+      parts_.copy_rows(k, keys.size, part_of<S>(memory, k_at_) + at);
+      parts_.transpose_rows(k, keys.size, part_of<S>(memory, kt_at_) + at);
+      parts_.copy_rows(tokens(in_.v, s, keys, kv_head), keys.size, part_of<S>(memory, v_at_) + at);
     }
     for (int64_t head = kv_head * this->group(); head < (kv_head + 1) * this->group(); ++head) {
       for (int64_t i = 0; i < count; ++i) differentiate_queries(s, i, head, memory);
     }
-    parts_.store_tokens(dk, length, width, token_at(attention_.dk, s, 0, kv_head),
-                        attention_.dk.token);
-    parts_.store_tokens(dv, length, width, token_at(attention_.dv, s, 0, kv_head),
-                        attention_.dv.token);
+    parts_.store_rows(dk,
+                      {token_at(attention_.dk, s, 0, kv_head), attention_.dk.token, length, width});
+    parts_.store_rows(dv,
+                      {token_at(attention_.dv, s, 0, kv_head), attention_.dv.token, length, width});
   }
 
   void differentiate_queries(const Segment& s, int64_t index, int64_t head, void* memory) const {
@@ -296,31 +302,34 @@ class Backward : Attention<S> {
     float* const log_sums = part_of<float>(memory, log_sums_at_);
     float* const dots = part_of<float>(memory, dots_at_);
 
-    const TokenBlock<S> q_tokens = tokens(in_.q, s, queries, head);
-    const TokenBlock<S> dy_tokens = tokens(attention_.dy, s, queries, head);
-    parts_.pack_tokens(q_tokens, n, q);
-    parts_.pack_channels(q_tokens, n, q_channels);
-    parts_.pack_tokens(dy_tokens, n, dy);
-    parts_.pack_channels(dy_tokens, n, dy_channels);
+    const RowBlock<S> q_tokens = tokens(in_.q, s, queries, head);
+    const RowBlock<S> dy_tokens = tokens(attention_.dy, s, queries, head);
+    parts_.pack_rows(q_tokens, n, q);
+    parts_.pack_columns(q_tokens, n, q_channels);
+    parts_.pack_rows(dy_tokens, n, dy);
+    parts_.pack_columns(dy_tokens, n, dy_channels);
     std::fill_n(log_sums, n, 1e30F);  // no weight for queries behind the end
     std::fill_n(dots, n, 0.0F);
     const int64_t first = (s.row * in_.heads + head) * in_.length + s.begin + queries.first;
     std::copy_n(attention_.log_sums + first, queries.count, log_sums);
-    parts_.dot_tokens(tokens(attention_.y, s, queries, head), dy_tokens, dots);
+    parts_.dot_rows(tokens(attention_.y, s, queries, head), dy_tokens, dots);
     std::fill_n(dq, n * width, 0.0F);
     for (int64_t j = first_key_block(queries, in_.window); j <= index; ++j) {
       const Block keys = block_at(s, j);
       const int64_t m = keys.size, at = keys.first * width;
-      Base::multiply(m, n, width, part_of<S>(memory, k_at_) + at, q_channels, scores, false);
-      Base::multiply(m, n, width, part_of<S>(memory, v_at_) + at, dy_channels, dweights, false);
-      parts_.softmax_tile_backward(this->tile(keys, queries), scores, dweights, log_sums, dots,
-                                   weights, dscores, packed);
-      Base::multiply(m, width, n, weights, dy, part_of<float>(memory, dv_at_) + at, true);
-      Base::multiply(m, width, n, dscores, q, part_of<float>(memory, dk_at_) + at, true);
-      Base::multiply(width, n, m, part_of<S>(memory, kt_at_) + at, packed, dq, true);
+      Base::multiply({m, n, width}, part_of<S>(memory, k_at_) + at, q_channels, scores,
+                     Into::kResult);
+      Base::multiply({m, n, width}, part_of<S>(memory, v_at_) + at, dy_channels, dweights,
+                     Into::kResult);
+      parts_.softmax_tile_backward(this->tile(keys, queries),
+                                   {scores, dweights, log_sums, dots, weights, dscores, packed});
+      Base::multiply({m, width, n}, weights, dy, part_of<float>(memory, dv_at_) + at, Into::kSum);
+      Base::multiply({m, width, n}, dscores, q, part_of<float>(memory, dk_at_) + at, Into::kSum);
+      Base::multiply({width, n, m}, part_of<S>(memory, kt_at_) + at, packed, dq, Into::kSum);
     }
-    parts_.store_transposed(dq, n, queries.count, width,
-                            token_at(attention_.dq, s, queries.first, head), attention_.dq.token);
+    parts_.store_transposed(dq, n,
+                            {token_at(attention_.dq, s, queries.first, head), attention_.dq.token,
+                             queries.count, width});
   }
 
   const AttentionBackward<S> attention_;

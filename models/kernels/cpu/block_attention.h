@@ -3,6 +3,7 @@
 // of keys are a tile [keys, queries]: softmax runs over the rows, so that every query has a lane
 // of its own, and nothing but sums of rows is ever needed.
 #include "models/kernels/cpu/isa.h"
+#include "models/kernels/cpu/pack.h"
 #include "models/kernels/raw.h"
 #include "models/kernels/segment.h"
 
@@ -43,7 +44,8 @@ struct AttentionBackward {
   Heads<S> dq, dk, dv;
 };
 
-// For float and Bf16. REQUIRES: has_block_products<S>(); an even width for Bf16.
+// For float and Bf16. The backward pass has a task for each document and key/value head, no more:
+// few long ones leave threads idle. REQUIRES: has_block_products<S>(); an even width for Bf16.
 template <class S>
 void block_attention(const AttentionForward<S>& attention, Isa isa);
 template <class S>
@@ -58,56 +60,39 @@ struct AttentionTile {
   float scale;  // of the scores
 };
 
-// `count` tokens of a head, of `width` numbers each.
-template <class S>
-struct TokenBlock {
-  const S* data;
-  int64_t stride;  // from token to token
-  int64_t count, width;
-};
-
 // What softmax has seen of each query of a block.
 struct SoftmaxState {
   float *largest, *sum;  // [queries]
   float* y;              // [width, queries]: the weighted values so far
 };
 
-#define WEFT_DECLARE_BLOCK_ATTENTION(ISA)                                                        \
-  namespace ISA {                                                                                \
-  /* Tokens as the left matrix of a product, [padded, width] or [width, padded], or as the right \
-   */                                                                                            \
-  /* one, packed (block_product.h). Zeros stand for tokens from `count` on. */                   \
-  template <class S>                                                                             \
-  void copy_tokens(const TokenBlock<S>& x, int64_t padded, S* to);                               \
-  template <class S>                                                                             \
-  void transpose_tokens(const TokenBlock<S>& x, int64_t padded, S* to);                          \
-  template <class S>                                                                             \
-  void pack_tokens(const TokenBlock<S>& x, int64_t padded, S* to);                               \
-  template <class S>                                                                             \
-  void pack_channels(const TokenBlock<S>& x, int64_t padded, S* to);                             \
-  /* to[t] = a[t] . b[t] */                                                                      \
-  template <class S>                                                                             \
-  void dot_tokens(const TokenBlock<S>& a, const TokenBlock<S>& b, float* to);                    \
-  /* Scores become weights exp(scale (score - largest)), packed. What the state has so far is */ \
-  /* scaled down where a larger score has come. */                                               \
-  template <class S>                                                                             \
-  void softmax_tile(const AttentionTile& tile, float* scores, const SoftmaxState& state,         \
-                    int64_t width, S* weights);                                                  \
-  /* y / sum -> to, and the logarithms of the sums, of the first to.count queries. */            \
-  template <class S>                                                                             \
-  void finish_softmax(const SoftmaxState& state, int64_t queries, float scale, int64_t count,    \
-                      int64_t width, S* to, int64_t stride, float* log_sums);                    \
-  /* weights [keys, queries]; scale * dscores likewise, and packed (float: in one). */           \
-  template <class S>                                                                             \
-  void softmax_tile_backward(const AttentionTile& tile, const float* scores,                     \
-                             const float* dweights, const float* log_sums, const float* dots,    \
-                             S* weights, S* dscores, S* packed_dscores);                         \
-  /* x [width, padded] -> the first `count` tokens; x [padded, width] likewise. */               \
-  template <class S>                                                                             \
-  void store_transposed(const float* x, int64_t padded, int64_t count, int64_t width, S* to,     \
-                        int64_t stride);                                                         \
-  template <class S>                                                                             \
-  void store_tokens(const float* x, int64_t count, int64_t width, S* to, int64_t stride);        \
+// Of a query that has seen no key: the lowest number.
+constexpr float kNoScore = -3.40282347e38F;
+
+// A tile's backward pass: from scores and the gradients of its weights, log_sums and dots = y . dy
+// of its queries, to weights [keys, queries], scale * dscores likewise, and packed (float: unused).
+template <class S>
+struct SoftmaxGradient {
+  const float *scores, *dweights, *log_sums, *dots;
+  S *weights, *dscores, *packed_dscores;
+};
+
+// dot_rows: to[r] = a[r] . b[r].
+// softmax_tile: scores become weights exp(scale (score - largest)), packed; what the state has so
+// far is scaled down where a larger score has come.
+// finish_softmax: y / sum of the first to.count queries, and the logarithms of their sums.
+#define WEFT_DECLARE_BLOCK_ATTENTION(ISA)                                                    \
+  namespace ISA {                                                                            \
+  template <class S>                                                                         \
+  void dot_rows(const RowBlock<S>& a, const RowBlock<S>& b, float* to);                      \
+  template <class S>                                                                         \
+  void softmax_tile(const AttentionTile& tile, float* scores, const SoftmaxState& state,     \
+                    int64_t width, S* weights);                                              \
+  template <class S>                                                                         \
+  void finish_softmax(const SoftmaxState& state, int64_t queries, float scale,               \
+                      const RowOutput<S>& to, float* log_sums);                              \
+  template <class S>                                                                         \
+  void softmax_tile_backward(const AttentionTile& tile, const SoftmaxGradient<S>& gradient); \
   }
 WEFT_DECLARE_BLOCK_ATTENTION(baseline)
 WEFT_DECLARE_BLOCK_ATTENTION(avx2)

@@ -2,85 +2,10 @@
 // The parts of block attention between the products. Queries are the lanes of every vector.
 // Included as cpu/vector.h is.
 #include "models/kernels/cpu/block_attention.h"
-#include "models/kernels/cpu/block_product.h"
-#include "models/kernels/cpu/transpose_words_kernel.h"
+#include "models/kernels/cpu/pack_kernel.h"
 #include "models/kernels/cpu/vector_math.h"
 
 namespace weft::cpu::WEFT_ISA {
-
-template <class S>
-inline void zero_tokens(int64_t count, S* to) {
-  for (int64_t i = 0; i < count; ++i) to[i] = S{};
-}
-
-template <class S>
-void copy_tokens(const TokenBlock<S>& x, int64_t padded, S* to) {
-  for (int64_t t = 0; t < x.count; ++t) {
-    __builtin_memcpy(to + t * x.width, x.data + t * x.stride,
-                     static_cast<unsigned long>(x.width) * sizeof(S));
-  }
-  zero_tokens((padded - x.count) * x.width, to + x.count * x.width);
-}
-
-// f(t, c) for all tokens and channels, some tokens at a time: their lines stay in the first cache.
-template <class F>
-inline void by_channels(int64_t tokens, int64_t width, const F& f) {
-  constexpr int64_t kTokens = 16;
-  for (int64_t first = 0; first < tokens; first += kTokens) {
-    const int64_t end = first + kTokens < tokens ? first + kTokens : tokens;
-    for (int64_t c = 0; c < width; ++c) {
-      for (int64_t t = first; t < end; ++t) f(t, c);
-    }
-  }
-}
-
-template <class S>
-inline void zero_columns(int64_t rows, int64_t row_size, int64_t first, S* to) {
-  for (int64_t r = 0; r < rows; ++r) zero_tokens(row_size - first, to + r * row_size + first);
-}
-
-template <class S>
-void transpose_tokens(const TokenBlock<S>& x, int64_t padded, S* to) {
-  by_channels(x.count, x.width,
-              [&](int64_t t, int64_t c) { to[c * padded + t] = x.data[t * x.stride + c]; });
-  zero_columns(x.width, padded, x.count, to);
-}
-
-template <class S>
-void pack_channels(const TokenBlock<S>& x, int64_t padded, S* to) {
-  constexpr int64_t kWords = kTogether<S>;  // numbers in one
-  if (x.stride % kWords == 0) {
-    transpose_words(x.data, x.stride / kWords, x.count, x.width / kWords, to, padded);
-  } else {
-    by_channels(x.count, x.width / kWords, [&](int64_t t, int64_t c) {
-      for (int64_t i = 0; i < kWords; ++i) {
-        to[(c * padded + t) * kWords + i] = x.data[t * x.stride + c * kWords + i];
-      }
-    });
-  }
-  zero_columns(x.width / kWords, padded * kWords, x.count * kWords, to);
-}
-
-template <class S>
-void pack_tokens(const TokenBlock<S>& x, int64_t padded, S* to) {
-  if constexpr (kTogether<S> == 1) {
-    copy_tokens(x, padded, to);
-  } else {
-    for (int64_t t = 0; t + 2 <= x.count; t += 2) {
-      const Bf16 *a = x.data + t * x.stride, *b = a + x.stride;
-      Bf16* const pairs = to + t * x.width;
-      for (int64_t c = 0; c < x.width; ++c) {
-        pairs[2 * c] = a[c];
-        pairs[2 * c + 1] = b[c];
-      }
-    }
-    const int64_t even = x.count / 2 * 2;
-    zero_tokens((padded - even) * x.width, to + even * x.width);
-    if (even == x.count) return;
-    const Bf16* const last = x.data + even * x.stride;
-    for (int64_t c = 0; c < x.width; ++c) to[even * x.width + 2 * c] = last[c];
-  }
-}
 
 inline float sum_of(Vec<float> v) {
   float sum = 0;
@@ -89,19 +14,17 @@ inline float sum_of(Vec<float> v) {
 }
 
 template <class S>
-void dot_tokens(const TokenBlock<S>& a, const TokenBlock<S>& b, float* to) {
+void dot_rows(const RowBlock<S>& a, const RowBlock<S>& b, float* to) {
   constexpr int kStep = kLanes<float>;
-  for (int64_t t = 0; t < a.count; ++t) {
+  for (int64_t r = 0; r < a.count; ++r) {
     Vec<float> sum = {};
     for (int64_t c = 0; c < a.width; c += kStep) {
       const int count = a.width - c < kStep ? static_cast<int>(a.width - c) : kStep;
-      sum += load(a.data + t * a.stride + c, count) * load(b.data + t * b.stride + c, count);
+      sum += load(a.data + r * a.stride + c, count) * load(b.data + r * b.stride + c, count);
     }
-    to[t] = sum_of(sum);
+    to[r] = sum_of(sum);
   }
 }
-
-constexpr float kMaskedScore = -1e30F;  // its exponential is 0, and its difference to itself too
 
 inline Vec<float> lane_numbers() {
   Vec<float> numbers;
@@ -121,15 +44,17 @@ struct Mask {
   }
   Vec<float> operator()(Vec<float> x, float otherwise, int64_t row, int64_t query) const {
     if (all) return x;
-    // Positions from the key on, exact in fp32: a tile is far smaller than 2^24, and a distance
-    // beyond it is beyond any key's tile.
-    const Vec<float> distance =
-        lane_numbers() + static_cast<float>(tile.first_query + query - tile.first_key - row);
+    // Exact where a sign can change.
+    const int64_t distance = tile.first_query + query - tile.first_key - row;
     const Vec<float> none = Vec<float>{} + otherwise;
-    x = distance >= 0.0F ? x : none;
-    return tile.window == 0 || distance < static_cast<float>(tile.window) ? x : none;
+    x = lane_numbers() + static_cast<float>(distance) >= 0.0F ? x : none;
+    if (tile.window == 0) return x;
+    return lane_numbers() + static_cast<float>(distance - tile.window) < 0.0F ? x : none;
   }
 };
+
+// 2^x for x <= 0, also where x is -inf.
+inline Vec<float> weight_of(Vec<float> x) { return exp2_nonpositive<float>(at_least(x, -1000.0F)); }
 
 // Two rows of a packed matrix, or one.
 inline void store_together(Bf16* to, Vec<float> a, Vec<float> b) {
@@ -142,7 +67,7 @@ inline void store_together(Bf16* to, Vec<float> a, Vec<float> b) {
   __builtin_memcpy(to, &pairs, sizeof pairs);
 }
 
-constexpr float kLog2Of = 1.44269504088896340736F;  // log2(e)
+constexpr float kLog2Of = static_cast<float>(kLog2E);
 
 template <class S>
 void softmax_tile(const AttentionTile& tile, float* scores, const SoftmaxState& state,
@@ -156,15 +81,16 @@ void softmax_tile(const AttentionTile& tile, float* scores, const SoftmaxState& 
     for (int64_t s = 0; s < tile.keys; ++s) {
       Vec<float> v = load_full(scores + s * queries + q);
       if (!mask.all) {
-        v = mask(v, kMaskedScore, s, q);
+        v = mask(v, kNoScore, s, q);
         store_full(scores + s * queries + q, v);
       }
       largest = v > largest ? v : largest;
     }
     Vec<float> sum = {};
     const auto weight = [&](int64_t s) {
-      const Vec<float> e =
-          exp2_nonpositive<float>((load_full(scores + s * queries + q) - largest) * factor);
+      const Vec<float> score = load_full(scores + s * queries + q);
+      // Masked: where there is no score at all, none is the largest too.
+      const Vec<float> e = mask(weight_of((score - largest) * factor), 0.0F, s, q);
       sum += e;
       return e;
     };
@@ -176,7 +102,7 @@ void softmax_tile(const AttentionTile& tile, float* scores, const SoftmaxState& 
         store_full(weights + s * queries + q, weight(s));
       }
     }
-    const Vec<float> kept = exp2_nonpositive<float>((before - largest) * factor);
+    const Vec<float> kept = weight_of((before - largest) * factor);
     store_full(state.largest + q, largest);
     store_full(state.sum + q, load_full(state.sum + q) * kept + sum);
     for (int64_t c = 0; c < width; ++c) {
@@ -186,68 +112,40 @@ void softmax_tile(const AttentionTile& tile, float* scores, const SoftmaxState& 
 }
 
 template <class S>
-void store_transposed(const float* x, int64_t padded, int64_t count, int64_t width, S* to,
-                      int64_t stride) {
-  constexpr int kStep = kLanes<float>;
-  for (int64_t t = 0; t < count; t += kStep) {
-    const int64_t some = count - t < kStep ? count - t : kStep;
-    for (int64_t c = 0; c < width; ++c) {
-      S lanes[kStep];
-      store_full(lanes, load_full(x + c * padded + t));
-      for (int64_t i = 0; i < some; ++i) to[(t + i) * stride + c] = lanes[i];
-    }
-  }
-}
-
-template <class S>
-void finish_softmax(const SoftmaxState& state, int64_t queries, float scale, int64_t count,
-                    int64_t width, S* to, int64_t stride, float* log_sums) {
+void finish_softmax(const SoftmaxState& state, int64_t queries, float scale, const RowOutput<S>& to,
+                    float* log_sums) {
   for (int64_t q = 0; q < queries; q += kLanes<float>) {
     const Vec<float> part = 1.0F / load_full(state.sum + q);
-    for (int64_t c = 0; c < width; ++c) {
+    for (int64_t c = 0; c < to.width; ++c) {
       store_full(state.y + c * queries + q, load_full(state.y + c * queries + q) * part);
     }
   }
-  store_transposed(state.y, queries, count, width, to, stride);
-  for (int64_t q = 0; q < count; ++q) {
+  store_transposed(state.y, queries, to);
+  for (int64_t q = 0; q < to.count; ++q) {
     log_sums[q] = state.largest[q] * scale * kLog2Of + __builtin_log2f(state.sum[q]);
   }
 }
 
 template <class S>
-void softmax_tile_backward(const AttentionTile& tile, const float* scores, const float* dweights,
-                           const float* log_sums, const float* dots, S* weights, S* dscores,
-                           S* packed_dscores) {
+void softmax_tile_backward(const AttentionTile& tile, const SoftmaxGradient<S>& g) {
   const Mask mask(tile);
   const float factor = tile.scale * kLog2Of;
   const int64_t queries = tile.queries;
   for (int64_t q = 0; q < queries; q += kLanes<float>) {
-    const Vec<float> log_sum = load_full(log_sums + q), dot = load_full(dots + q);
+    const Vec<float> log_sum = load_full(g.log_sums + q), dot = load_full(g.dots + q);
     const auto one_row = [&](int64_t s) {
       const int64_t at = s * queries + q;
-      const Vec<float> w =
-          mask(exp2_nonpositive<float>(load_full(scores + at) * factor - log_sum), 0.0F, s, q);
-      const Vec<float> d = w * (load_full(dweights + at) - dot) * tile.scale;
-      store_full(weights + at, w);
-      store_full(dscores + at, d);
+      const Vec<float> w = mask(weight_of(load_full(g.scores + at) * factor - log_sum), 0.0F, s, q);
+      const Vec<float> d = mask(w * (load_full(g.dweights + at) - dot) * tile.scale, 0.0F, s, q);
+      store_full(g.weights + at, w);
+      store_full(g.dscores + at, d);
       return d;
     };
     for (int64_t s = 0; s < tile.keys; s += kTogether<S>) {
       const Vec<float> a = one_row(s);
       if constexpr (kTogether<S> == 2) {
-        store_together(packed_dscores + s * queries + 2 * q, a, one_row(s + 1));
+        store_together(g.packed_dscores + s * queries + 2 * q, a, one_row(s + 1));
       }
-    }
-  }
-}
-
-template <class S>
-void store_tokens(const float* x, int64_t count, int64_t width, S* to, int64_t stride) {
-  constexpr int kStep = kLanes<float>;
-  for (int64_t t = 0; t < count; ++t) {
-    for (int64_t c = 0; c < width; c += kStep) {
-      const int some = width - c < kStep ? static_cast<int>(width - c) : kStep;
-      store(to + t * stride + c, load(x + t * width + c, some), some);
     }
   }
 }

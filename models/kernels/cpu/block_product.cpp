@@ -32,7 +32,7 @@ bool can_multiply() {
                       .b = zeros,
                       .c = &sum,
                       .ldc = 1,
-                      .add = false});
+                      .into = Into::kResult});
     release_block_products();
   } catch (const std::exception&) {
     return false;
@@ -53,8 +53,9 @@ bool has_block_products() {
 
 template <class S>
 void block_product(const BlockProduct<S>& p) {
-  brgemm(p.m, p.n, p.k, p.lda, /*ld_b=*/p.n, p.ldc, p.add, reinterpret_cast<const Stored<S>*>(p.a),
-         reinterpret_cast<const Stored<S>*>(p.b), p.c, /*is_vnni=*/kTogether<S> == 2);
+  brgemm(p.m, p.n, p.k, p.lda, /*ld_b=*/p.n, p.ldc, p.into == Into::kSum,
+         reinterpret_cast<const Stored<S>*>(p.a), reinterpret_cast<const Stored<S>*>(p.b), p.c,
+         /*is_vnni=*/kTogether<S> == 2);
 }
 
 void release_block_products() { at::native::cpublas::brgemm_release(/*is_vnni=*/true); }

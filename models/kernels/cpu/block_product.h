@@ -10,6 +10,9 @@ namespace weft::cpu {
 template <class S>
 constexpr int64_t kTogether = sizeof(S) == 2 ? 2 : 1;
 
+// What a product does to the matrix that it is written into: replaces it, or is added to it.
+enum class Into { kResult, kSum };
+
 // c [m, n] fp32, rows of ldc numbers, becomes a b or has it added.
 template <class S>
 struct BlockProduct {
@@ -19,10 +22,14 @@ struct BlockProduct {
   const S* b;  // [k, n], packed
   float* c;
   int64_t ldc;
-  bool add;
+  Into into;
 };
 
-// Whether this processor has them at the full rate of its units, for float or Bf16.
+// Sizes of blocks are multiples of it, with zeros behind what there is, so that they are few.
+constexpr int64_t kBlockStep = 32;
+
+// Whether this processor has them, for float or Bf16, at the full rate of its units; unless the
+// environment keeps oneDNN from them (ONEDNN_MAX_CPU_ISA), which only bf16 is refused for.
 template <class S>
 bool has_block_products();
 

@@ -4,6 +4,7 @@
 #include "models/kernels/cpu/block_attention_kernel.h"
 #include "models/kernels/cpu/causal_conv_kernel.h"
 #include "models/kernels/cpu/cross_entropy_kernel.h"
+#include "models/kernels/cpu/rotate_kernel.h"
 #include "models/kernels/cpu/row_linear_kernel.h"
 #include "models/kernels/cpu/selective_scan_backward.h"
 #include "models/kernels/cpu/selective_scan_forward.h"
@@ -23,6 +24,7 @@ namespace weft::cpu::WEFT_ISA {
   template void conv_backward_task<S>(const ConvBackward<S>&, int64_t, void*);                     \
   template void conv_step_task<S>(const ConvStep<S>&, int64_t, void*);                             \
   template void cross_entropy_row<S>(const CrossEntropyRows<S>&, int64_t, Compute<S>*);            \
+  template void rotate_token<S>(const TokenRotation<S>&, bool);                                    \
   template void row_linear_part<S>(const LinearInput<S>&, const LinearRows<S>&, int64_t, int64_t); \
   template void scan_forward_task<S>(const ScanForward<S>&, int64_t, void*);                       \
   template void scan_step_task<S>(const ScanForward<S>&, int64_t, void*);                          \
@@ -33,20 +35,19 @@ WEFT_INSTANTIATE(float)
 WEFT_INSTANTIATE(double)
 WEFT_INSTANTIATE(Bf16)
 
-#define WEFT_INSTANTIATE_BLOCK_ATTENTION(S)                                                      \
-  template void copy_tokens<S>(const TokenBlock<S>&, int64_t, S*);                               \
-  template void transpose_tokens<S>(const TokenBlock<S>&, int64_t, S*);                          \
-  template void pack_tokens<S>(const TokenBlock<S>&, int64_t, S*);                               \
-  template void pack_channels<S>(const TokenBlock<S>&, int64_t, S*);                             \
-  template void dot_tokens<S>(const TokenBlock<S>&, const TokenBlock<S>&, float*);               \
+#define WEFT_INSTANTIATE_BLOCKS(S)                                                               \
+  template void copy_rows<S>(const RowBlock<S>&, int64_t, S*);                                   \
+  template void transpose_rows<S>(const RowBlock<S>&, int64_t, S*);                              \
+  template void pack_rows<S>(const RowBlock<S>&, int64_t, S*);                                   \
+  template void pack_columns<S>(const RowBlock<S>&, int64_t, S*);                                \
+  template void store_rows<S>(const float*, const RowOutput<S>&);                                \
+  template void store_transposed<S>(const float*, int64_t, const RowOutput<S>&);                 \
+  template void dot_rows<S>(const RowBlock<S>&, const RowBlock<S>&, float*);                     \
   template void softmax_tile<S>(const AttentionTile&, float*, const SoftmaxState&, int64_t, S*); \
-  template void finish_softmax<S>(const SoftmaxState&, int64_t, float, int64_t, int64_t, S*,     \
-                                  int64_t, float*);                                              \
-  template void softmax_tile_backward<S>(const AttentionTile&, const float*, const float*,       \
-                                         const float*, const float*, S*, S*, S*);                \
-  template void store_transposed<S>(const float*, int64_t, int64_t, int64_t, S*, int64_t);       \
-  template void store_tokens<S>(const float*, int64_t, int64_t, S*, int64_t);
-WEFT_INSTANTIATE_BLOCK_ATTENTION(float)
-WEFT_INSTANTIATE_BLOCK_ATTENTION(Bf16)
+  template void finish_softmax<S>(const SoftmaxState&, int64_t, float, const RowOutput<S>&,      \
+                                  float*);                                                       \
+  template void softmax_tile_backward<S>(const AttentionTile&, const SoftmaxGradient<S>&);
+WEFT_INSTANTIATE_BLOCKS(float)
+WEFT_INSTANTIATE_BLOCKS(Bf16)
 
 }  // namespace weft::cpu::WEFT_ISA

@@ -6,9 +6,9 @@
 #include <ATen/Parallel.h>
 #include <c10/util/BFloat16.h>
 
-#include "models/kernels/cpu/block_attention.h"
 #include "models/kernels/cpu/block_product.h"
 #include "models/kernels/cpu/kernel_for.h"
+#include "models/kernels/cpu/pack.h"
 #include "models/kernels/cpu/tasks.h"
 #include "models/kernels/cpu/transpose_words.h"
 
@@ -19,10 +19,10 @@ namespace {
 constexpr int64_t kTile = 128;
 template <class S>
 constexpr int64_t kDepth = 1024 / static_cast<int64_t>(sizeof(S));
-// Sizes of blocks are multiples of it (zeros fill them up), so that they are few.
-constexpr int64_t kSizeStep = 32;
-int64_t padded(int64_t size) { return (size + kSizeStep - 1) / kSizeStep * kSizeStep; }
-bool is_whole(int64_t size) { return size % kSizeStep == 0; }
+int64_t padded(int64_t size) { return (size + kBlockStep - 1) / kBlockStep * kBlockStep; }
+bool is_whole(int64_t size) { return size % kBlockStep == 0; }
+// Rows further apart are copied: oneDNN counts their distances in 32 bits.
+constexpr int64_t kMostStride = 1 << 20;
 
 struct Range {
   int64_t first, count;
@@ -36,18 +36,16 @@ Range part(int64_t first, int64_t size, int64_t total) {
 float widen(float x) { return x; }
 float widen(Bf16 x) { return c10::BFloat16(static_cast<uint16_t>(x), c10::BFloat16::from_bits()); }
 
-// How blocks of a matrix are copied: the forms that block_product reads, with zeros behind them.
+// How blocks of a matrix are copied.
 template <class S>
 struct Copies {
-  decltype(&baseline::copy_tokens<S>) copy_rows;
-  decltype(&baseline::pack_tokens<S>) pack_rows;
-  decltype(&baseline::pack_channels<S>) pack_columns;
+  decltype(&baseline::pack_rows<S>) pack_rows;
+  decltype(&baseline::pack_columns<S>) pack_columns;
   decltype(&baseline::transpose_words) transpose_words;
 
   explicit Copies(Isa isa)
-      : copy_rows(WEFT_KERNEL_FOR(isa, copy_tokens<S>)),
-        pack_rows(WEFT_KERNEL_FOR(isa, pack_tokens<S>)),
-        pack_columns(WEFT_KERNEL_FOR(isa, pack_channels<S>)),
+      : pack_rows(WEFT_KERNEL_FOR(isa, pack_rows<S>)),
+        pack_columns(WEFT_KERNEL_FOR(isa, pack_columns<S>)),
         transpose_words(WEFT_KERNEL_FOR(isa, transpose_words)) {}
 };
 
@@ -111,7 +109,8 @@ class Product {
   Block left_block(Range rows, Range depth, std::byte* memory) const {
     const S* const from = p_.a.data + rows.first * p_.a.row + depth.first * p_.a.column;
     const bool by_rows = p_.a.column == 1;
-    if (by_rows && is_whole(rows.count) && is_whole(depth.count)) return {from, p_.a.row};
+    const bool whole = is_whole(rows.count) && is_whole(depth.count);
+    if (by_rows && whole && p_.a.row <= kMostStride) return {from, p_.a.row};
     const int64_t height = padded(rows.count), width = padded(depth.count);
     auto* const to = reinterpret_cast<S*>(memory);
     if (!by_rows) {
@@ -151,29 +150,31 @@ class Product {
   void right_block(Range depth, Range columns, S* to) const {
     const S* const from = p_.b.data + depth.first * p_.b.row + columns.first * p_.b.column;
     const int64_t height = padded(depth.count), width = padded(columns.count);
-    if (p_.b.row == 1) {  // columns are the tokens of what is packed
+    constexpr int64_t kRows = kTogether<S>;
+    if (p_.b.row == 1 && depth.count % kRows == 0) {
       copies_.pack_columns({from, p_.b.column, columns.count, depth.count}, width, to);
-      const int64_t used = (depth.count + kTogether<S> - 1) / kTogether<S> * kTogether<S>;
-      std::fill_n(to + used * width, (height - used) * width, S{});
-    } else if (width == columns.count) {
+      std::fill_n(to + depth.count * width, (height - depth.count) * width, S{});
+    } else if (p_.b.column == 1 && width == columns.count) {
       copies_.pack_rows({from, p_.b.row, depth.count, width}, height, to);
     } else {
       std::fill_n(to, height * width, S{});
       for (int64_t r = 0; r < depth.count; ++r) {
-        constexpr int64_t kRows = kTogether<S>;
         S* const row = to + r / kRows * kRows * width + r % kRows;
-        for (int64_t i = 0; i < columns.count; ++i) row[i * kRows] = from[r * p_.b.row + i];
+        for (int64_t i = 0; i < columns.count; ++i) {
+          row[i * kRows] = from[r * p_.b.row + i * p_.b.column];
+        }
       }
     }
   }
 
   void one_tile(Range rows, Range columns, Range depth, const Block& a, const S* b,
                 float* copy) const {
-    const bool first = depth.first == 0, whole = is_whole(rows.count) && is_whole(columns.count);
+    const bool first = depth.first == 0;
+    const bool whole = is_whole(rows.count) && is_whole(columns.count) && p_.c_row <= kMostStride;
     const int64_t width = padded(columns.count);
     float* const c = p_.c + rows.first * p_.c_row + columns.first;
     if (first && p_.bias != nullptr) start_with_bias(rows.count, columns, c);
-    const bool add = !first || p_.add || p_.bias != nullptr;
+    const bool add = !first || p_.into == Into::kSum || p_.bias != nullptr;
     block_product<S>({.m = padded(rows.count),
                       .n = width,
                       .k = padded(depth.count),
@@ -182,7 +183,7 @@ class Product {
                       .b = b,
                       .c = whole ? c : copy,
                       .ldc = whole ? p_.c_row : width,
-                      .add = whole && add});
+                      .into = whole && add ? Into::kSum : Into::kResult});
     if (whole) return;
     for (int64_t r = 0; r < rows.count; ++r) {
       for (int64_t i = 0; i < columns.count; ++i) {
@@ -196,7 +197,7 @@ class Product {
     for (int64_t r = 0; r < rows; ++r) {
       for (int64_t i = 0; i < columns.count; ++i) {
         float& sum = c[r * p_.c_row + i];
-        sum = (p_.add ? sum : 0.0F) + widen(p_.bias[columns.first + i]);
+        sum = (p_.into == Into::kSum ? sum : 0.0F) + widen(p_.bias[columns.first + i]);
       }
     }
   }

@@ -1,5 +1,6 @@
 #pragma once
 // Raw CPU kernel of models/kernels/matmul.h.
+#include "models/kernels/cpu/block_product.h"
 #include "models/kernels/cpu/isa.h"
 #include "models/kernels/raw.h"
 
@@ -20,10 +21,10 @@ struct Matmul {
   float* c;
   int64_t c_row;
   const S* bias;  // or null
-  bool add;
+  Into into;
 };
 
-// Of float and Bf16. REQUIRES: has_block_products<S>(); for Bf16 an even k.
+// Of float and Bf16. REQUIRES: has_block_products<S>().
 template <class S>
 void matmul(const Matmul<S>& product, Isa isa);
 

@@ -16,6 +16,11 @@ Bf16 narrow(float x, Bf16) { return Bf16{c10::BFloat16(x).x}; }
 
 constexpr std::align_val_t kAlignment{64};
 
+struct AtEnd {
+  const std::function<void()>& f;
+  ~AtEnd() { f(); }
+};
+
 }  // namespace
 
 void AlignedDelete::operator()(std::byte* memory) const { ::operator delete(memory, kAlignment); }
@@ -39,11 +44,11 @@ void run_uneven_tasks(int64_t count, int64_t workspace_bytes,
   std::atomic<int64_t> next{0};
   const int64_t workers = std::min<int64_t>(count, at::get_num_threads());
   at::parallel_for(0, workers, 1, [&](int64_t begin, int64_t end) {
+    const AtEnd end_of_thread{at_end};
     const AlignedBytes workspace = aligned_bytes(workspace_bytes);
     for (int64_t worker = begin; worker < end; ++worker) {
       for (int64_t task; (task = next.fetch_add(1)) < count;) f(task, workspace.get());
     }
-    at_end();
   });
 }
 
