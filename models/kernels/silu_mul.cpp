@@ -81,6 +81,7 @@ Tensor forward_pass(const Operands& in, cpu::Isa isa) {
   }
   const int64_t width = in.width();
   const Tensor y = at::empty({in.gate.size(0), width}, in.gate.options());
+  if (y.numel() == 0) return y;
   const ProfileSpan span("weft::silu_mul", WorkKind::kElementwise, moving({in.gate, in.up, y}));
   with_storage(in.gate, [&](auto storage) {
     using S = decltype(storage);
@@ -93,6 +94,7 @@ Tensor forward_pass(const Operands& in, cpu::Isa isa) {
 
 void backward_pass(const Operands& in, const Tensor& dy_rows, const Operands& gradients,
                    cpu::Isa isa) {
+  if (dy_rows.numel() == 0) return;
   if (!in.gate.is_cpu()) {
     const auto [gate, up] = apart(in);
     const auto [dgate, dup] = apart(gradients);
