@@ -149,12 +149,16 @@ class BlockAttention : public torch::autograd::Function<BlockAttention> {
     const auto like = [](const Tensor& t) { return at::empty(t.sizes(), t.options()); };
     const Tensor dq = like(q), dk = like(k), dv = like(v);
     if (q.numel() == 0) return {dq, dk.zero_(), dv.zero_(), {}, {}, {}};
+    const int64_t window = ctx->saved_data["window"].toInt();
+    const ProfileSpan span(
+        "weft::block_attention_backward", WorkKind::kAttention,
+        attention_work(q, 5, pairs_of(documents, window), moving({q, k, v, y, dy, dq, dk, dv})));
     with_product_type(q, [&](auto s) {
       using S = decltype(s);
       cpu::block_attention(
-          cpu::AttentionBackward<S>{raw<S>(q, k, v, documents, ctx->saved_data["window"].toInt()),
-                                    heads<const S>(y), heads<const S>(dy), values<float>(saved[4]),
-                                    heads<S>(dq), heads<S>(dk), heads<S>(dv)},
+          cpu::AttentionBackward<S>{raw<S>(q, k, v, documents, window), heads<const S>(y),
+                                    heads<const S>(dy), values<float>(saved[4]), heads<S>(dq),
+                                    heads<S>(dk), heads<S>(dv)},
           static_cast<cpu::Isa>(ctx->saved_data["isa"].toInt()));
     });
     return {dq, dk, dv, {}, {}, {}};
