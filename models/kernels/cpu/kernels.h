@@ -1,0 +1,54 @@
+#pragma once
+// All CPU kernels, instantiated for the instruction set that WEFT_ISA names. Included by the one
+// file that is compiled for it (CMakeLists.txt has the flags).
+#include "models/kernels/cpu/attention_step_kernel.h"
+#include "models/kernels/cpu/block_attention_kernel.h"
+#include "models/kernels/cpu/causal_conv_kernel.h"
+#include "models/kernels/cpu/cross_entropy_kernel.h"
+#include "models/kernels/cpu/rotate_kernel.h"
+#include "models/kernels/cpu/row_linear_kernel.h"
+#include "models/kernels/cpu/selective_scan_backward.h"
+#include "models/kernels/cpu/selective_scan_forward.h"
+#include "models/kernels/cpu/selective_scan_step.h"
+#include "models/kernels/cpu/silu_mul_kernel.h"
+#include "models/kernels/cpu/transpose_words_kernel.h"
+
+namespace weft::cpu::WEFT_ISA {
+
+#define WEFT_INSTANTIATE(S)                                                                        \
+  template void attention_step_part<S>(const AttentionStepRaw<S>&,                                 \
+                                       const AttentionParts<Compute<S>>&, int64_t, int64_t,        \
+                                       int64_t, void*);                                            \
+  template void attention_step_join<S>(const AttentionStepRaw<S>&,                                 \
+                                       const AttentionParts<Compute<S>>&, int64_t);                \
+  template void conv_forward_task<S>(const ConvForward<S>&, int64_t, void*);                       \
+  template void conv_backward_task<S>(const ConvBackward<S>&, int64_t, void*);                     \
+  template void conv_step_task<S>(const ConvStep<S>&, int64_t, void*);                             \
+  template void cross_entropy_row<S>(const CrossEntropyRows<S>&, int64_t, Compute<S>*);            \
+  template void rotate_token<S>(const TokenRotation<S>&, bool);                                    \
+  template void row_linear_part<S>(const LinearInput<S>&, const LinearRows<S>&, int64_t, int64_t); \
+  template void scan_forward_task<S>(const ScanForward<S>&, int64_t, void*);                       \
+  template void scan_step_task<S>(const ScanForward<S>&, int64_t, void*);                          \
+  template void scan_backward_task<S>(const ScanBackward<S>&, int64_t, void*);                     \
+  template void silu_mul_range<S>(const S*, const S*, S*, int64_t);                                \
+  template void silu_mul_backward_range<S>(const S*, const S*, const S*, S*, S*, int64_t);
+WEFT_INSTANTIATE(float)
+WEFT_INSTANTIATE(double)
+WEFT_INSTANTIATE(Bf16)
+
+#define WEFT_INSTANTIATE_BLOCKS(S)                                                               \
+  template void copy_rows<S>(const RowBlock<S>&, int64_t, S*);                                   \
+  template void transpose_rows<S>(const RowBlock<S>&, int64_t, S*);                              \
+  template void pack_rows<S>(const RowBlock<S>&, int64_t, S*);                                   \
+  template void pack_columns<S>(const RowBlock<S>&, int64_t, S*);                                \
+  template void store_rows<S>(const float*, const RowOutput<S>&);                                \
+  template void store_transposed<S>(const float*, int64_t, const RowOutput<S>&);                 \
+  template void dot_rows<S>(const RowBlock<S>&, const RowBlock<S>&, float*);                     \
+  template void softmax_tile<S>(const AttentionTile&, float*, const SoftmaxState&, int64_t, S*); \
+  template void finish_softmax<S>(const SoftmaxState&, int64_t, float, const RowOutput<S>&,      \
+                                  float*);                                                       \
+  template void softmax_tile_backward<S>(const AttentionTile&, const SoftmaxGradient<S>&);
+WEFT_INSTANTIATE_BLOCKS(float)
+WEFT_INSTANTIATE_BLOCKS(Bf16)
+
+}  // namespace weft::cpu::WEFT_ISA
