@@ -38,14 +38,19 @@ double terms_of(const Tensor& a, const Tensor& b) {
   return at::mm(a.to(at::kDouble).abs(), b.to(at::kDouble).abs()).max().item<double>();
 }
 
-TEST(MultiplyBlocksInto, EqualsTheProductForAllSizesAndStrides) {
-  if (!has_matmul(at::kFloat)) GTEST_SKIP() << "this processor has no products of blocks";
-  const int64_t sizes[][3] = {{1, 1, 1},      {128, 128, 256}, {33, 70, 1},   {129, 31, 257},
-                              {300, 520, 40}, {64, 1100, 600}, {700, 96, 290}};
+class BlockTypes : public testing::TestWithParam<at::ScalarType> {};
+
+TEST_P(BlockTypes, GiveTheProductForAllSizesAndStrides) {
+  const at::ScalarType type = GetParam();
+  if (!has_matmul(type)) GTEST_SKIP() << "this processor has no products of blocks";
+  const int64_t sizes[][3] = {{1, 1, 1},       {128, 128, 256}, {128, 128, 512}, {33, 70, 1},
+                              {33, 70, 3},     {129, 31, 257},  {129, 31, 513},  {300, 520, 40},
+                              {64, 1100, 600}, {700, 96, 290}};
   for (const auto& [m, n, k] : sizes) {
     for (const int strides : {0, 1, 2, 3}) {
-      const Tensor a = matrix(m, k, 1, strides % 2 == 1), b = matrix(k, n, 2, strides / 2 == 1);
-      const Tensor bias = fill({n}, 3).to(at::kFloat);
+      const Tensor a = matrix(m, k, 1, strides % 2 == 1).to(type);
+      const Tensor b = matrix(k, n, 2, strides / 2 == 1).to(type);
+      const Tensor bias = fill({n}, 3).to(type);
       const Tensor product = at::mm(a.to(at::kDouble), b.to(at::kDouble));
       const double terms = terms_of(a, b);
       for (const cpu::Isa isa : supported_isas()) {
@@ -59,36 +64,14 @@ TEST(MultiplyBlocksInto, EqualsTheProductForAllSizesAndStrides) {
         expect_near(c, 2 * product, roundings(k, 2 * terms), what + ", added");
         multiply_blocks_into(c, a, b, Into::kResult, bias, isa);
         expect_near(c, product + bias, roundings(k + 1, terms + 1), what + ", with a bias");
+        multiply_blocks_into(c, a, b, Into::kSum, {}, isa);
+        expect_near(c, 2 * product + bias, roundings(k + 1, 2 * terms + 1), what + ", both");
       }
     }
   }
 }
 
-TEST(MultiplyBlocksInto, EqualsTheProductOfBf16Matrices) {
-  if (!has_matmul(at::kBFloat16)) GTEST_SKIP() << "this processor has no products of blocks";
-  const int64_t sizes[][3] = {{1, 1, 1},      {128, 128, 512}, {33, 70, 3},   {129, 31, 513},
-                              {300, 520, 40}, {64, 1100, 600}, {700, 96, 290}};
-  for (const auto& [m, n, k] : sizes) {
-    for (const int strides : {0, 1, 2, 3}) {
-      const auto bf16 = [](const Tensor& t) { return t.to(at::kBFloat16); };
-      const Tensor a = bf16(matrix(m, k, 1, strides % 2 == 1));
-      const Tensor b = bf16(matrix(k, n, 2, strides / 2 == 1));
-      const Tensor bias = bf16(fill({n}, 3).to(at::kFloat));
-      const Tensor product = at::mm(a.to(at::kDouble), b.to(at::kDouble));
-      const double terms = terms_of(a, b);
-      for (const cpu::Isa isa : supported_isas()) {
-        const std::string what = std::to_string(m) + " x " + std::to_string(n) + " x " +
-                                 std::to_string(k) + ", strides " + std::to_string(strides) +
-                                 ", isa " + std::to_string(static_cast<int>(isa));
-        Tensor c = at::full({m, n}, 7.0F);
-        multiply_blocks_into(c, a, b, Into::kResult, bias, isa);
-        expect_near(c, product + bias, roundings(k + 1, terms + 1), what);
-        multiply_blocks_into(c, a, b, Into::kSum, {}, isa);
-        expect_near(c, 2 * product + bias, roundings(k + 1, 2 * terms + 1), what + ", added");
-      }
-    }
-  }
-}
+INSTANTIATE_TEST_SUITE_P(Both, BlockTypes, testing::Values(at::kFloat, at::kBFloat16));
 
 TEST(MultiplyBlocksInto, LeavesWhatIsBesideTheResultAlone) {
   if (!has_matmul(at::kFloat)) GTEST_SKIP() << "this processor has no products of blocks";
