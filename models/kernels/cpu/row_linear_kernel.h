@@ -1,16 +1,14 @@
 #pragma once
 // Linear layers of a few rows, for a range of outputs. Every output is summed in the same order,
 // whichever block it is computed in: two sums of vectors along the row, then their lanes as a tree.
-// Bounded by reading the weights: for one row of x at 66 to 78 % of a copy's bandwidth (a mere read
-// of memory: 66 to 77 %), for four at 56 to 85 % (2 cores with AVX-512,
-// bench/row_linear_bench.cpp). Included as cpu/vector.h is.
+// Bounded by reading the weights: one row of x takes as long as a mere read of them (2 cores with
+// AVX-512, bench/row_linear_bench.cpp). The processor's own prefetching is left alone: asked for
+// them ahead, by any distance and into any cache, it reads a tenth to a third slower. Included as
+// cpu/vector.h is.
 #include "models/kernels/cpu/row_linear.h"
 #include "models/kernels/cpu/vector.h"
 
 namespace weft::cpu::WEFT_ISA {
-
-// How far ahead weights are asked for: the processor's own prefetching stops at the end of a page.
-constexpr int kPrefetchBytes = 8192;
 
 // Numbers of a row that are read at once.
 template <class C>
@@ -80,14 +78,6 @@ inline void add_products(const S* x, int64_t x_stride, const S* weight, int64_t 
   }
 }
 
-template <int kBytes, class S>
-inline void prefetch_weights(const S* from) {
-#pragma GCC unroll 4
-  for (int b = 0; b < kBytes; b += 64) {
-    __builtin_prefetch(reinterpret_cast<const char*>(from) + kPrefetchBytes + b, 0, 3);
-  }
-}
-
 // Lane i is the sum of the lanes of rows[i], i < kCount <= kLanes; the rows are overwritten. The
 // order is that of sum_lanes.
 template <int kCount, class C>
@@ -144,10 +134,6 @@ inline void row_linear_block(const LinearInput<S>& x, int64_t row, const LinearR
   Pair<Compute<S>> sum[kX * kRows] = {};
   int64_t left = x.in;
   for (; left >= kStep; left -= kStep, from += kStep, weight += kStep) {
-#pragma GCC unroll 2
-    for (int r = 0; r < kRows; ++r) {
-      prefetch_weights<kStep * sizeof(S)>(weight + r * weight_stride);
-    }
     add_products<kX, kRows>(
         from, x_stride, weight, weight_stride, [](const S* p) { return load_pair(p); }, sum);
   }
@@ -191,10 +177,7 @@ inline void row_linear_lanes(const LinearInput<S>& x, const LinearRows<S>& layer
       sum.a += v.a * w.a;
       sum.b += v.b * w.b;
     };
-    for (int i = 0; i < full; ++i) {
-      prefetch_weights<kStep * sizeof(S)>(weight + i * kStep);
-      add(load_pair(weight + i * kStep), parts[i]);
-    }
+    for (int i = 0; i < full; ++i) add(load_pair(weight + i * kStep), parts[i]);
     if (left > 0) add(load_pair(weight + full * kStep, left), parts[full]);
     sums[r] = sum.a + sum.b;
   }
