@@ -1,45 +1,75 @@
-"""The peer of bench/step_bench.cpp: whole training steps of transformers.
+"""The peers of bench/step_bench.cpp: whole training steps of transformers or mambapy.
 
-`peer_step.py MODEL fp32|bf16 eager|compiled ROWS LENGTH THREADS` obeys the lines that it reads as
-step_bench does. Weights are in the precision that is asked for: bf16 has no fp32 masters here, which
-is faster than what weft does. AdamW is torch's fused one.
+`peer_step.py MODEL fp32|bf16 eager|compiled|checkpointed|mambapy ROWS LENGTH THREADS` obeys the
+lines that it reads as step_bench does. Weights are in the precision that is asked for: bf16 has no
+fp32 masters here, which is faster than what weft does. AdamW is torch's fused one.
 """
 
 import json
 import resource
 import sys
 import time
+from collections.abc import Callable
 
 import torch
 import transformers
 
 SHARED = {"attn_implementation": "sdpa", "use_cache": False}
+SIZES = {"hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 8,
+         "num_attention_heads": 8, "num_key_value_heads": 8, "tie_word_embeddings": True,
+         "max_position_embeddings": 65536}
 MODELS = {
-    "llama": lambda: transformers.LlamaConfig(
-        vocab_size=8192, hidden_size=512, intermediate_size=1536, num_hidden_layers=8,
-        num_attention_heads=8, num_key_value_heads=8, tie_word_embeddings=True,
-        max_position_embeddings=65536, **SHARED),
+    "llama": lambda: transformers.LlamaConfig(vocab_size=8192, **SIZES, **SHARED),
+    "long": lambda: transformers.LlamaConfig(vocab_size=128256, **SIZES, **SHARED),
     "gpt2": lambda: transformers.GPT2Config(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
                                             **SHARED),
+    "jamba": lambda: transformers.JambaConfig(vocab_size=8192, num_experts=8, num_experts_per_tok=2,
+                                              use_mamba_kernels=False, output_router_logits=True,
+                                              **SIZES, **SHARED),
 }
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def transformers_loss(name: str, variant: str,
+                      dtype: torch.dtype) -> tuple[torch.nn.Module, int, Callable]:
+    """Model, vocabulary, and ids -> loss."""
+    transformers.logging.set_verbosity_error()
+    config = MODELS[name]()
+    model = transformers.AutoModelForCausalLM.from_config(config).to(dtype).train()
+    if variant == "checkpointed":
+        model.gradient_checkpointing_enable()
+    forward = torch.compile(model) if variant == "compiled" else model
+    return model, config.vocab_size, lambda ids: forward(input_ids=ids, labels=ids).loss
+
+
+def mambapy_loss(dtype: torch.dtype) -> tuple[torch.nn.Module, int, Callable]:
+    from mambapy.lm import LM
+    from mambapy.mamba import MambaConfig
+
+    vocabulary = 8192
+    model = LM(MambaConfig(d_model=512, n_layers=8, pscan=True), vocabulary).to(dtype).train()
+
+    def loss(ids: torch.Tensor) -> torch.Tensor:
+        logits = model(ids)[:, :-1].reshape(-1, vocabulary)
+        return torch.nn.functional.cross_entropy(logits.float(), ids[:, 1:].reshape(-1))
+
+    return model, vocabulary, loss
 
 
 def main() -> int:
     name, precision, variant, rows, length, threads = sys.argv[1:]
     torch.set_num_threads(int(threads))
     torch.manual_seed(1)
-    transformers.logging.set_verbosity_error()
-    config = MODELS[name]()
-    model = transformers.AutoModelForCausalLM.from_config(config).to(TYPES[precision]).train()
+    dtype = TYPES[precision]
+    model, vocabulary, loss_of = (mambapy_loss(dtype) if variant == "mambapy"
+                                  else transformers_loss(name, variant, dtype))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1,
                                   fused=True)
-    ids = torch.randint(config.vocab_size, (int(rows), int(length)))
-    forward = torch.compile(model) if variant == "compiled" else model
+    ids = torch.randint(vocabulary, (int(rows), int(length)))
 
     def step() -> dict:
         start = time.perf_counter()
-        loss = forward(input_ids=ids, labels=ids).loss
+        loss = loss_of(ids)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

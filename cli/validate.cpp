@@ -1,5 +1,9 @@
+#include <algorithm>
+#include <cstdint>
 #include <cstdio>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,12 +20,15 @@ namespace {
 struct ValidateOptions {
   std::string recipe;
   std::vector<std::string> sets;
+  std::optional<double> memory;  // bytes
 };
 
 absl::StatusOr<int> run(const ValidateOptions& options) {
   WEFT_ASSIGN_OR_RETURN(const LoadedRecipe loaded,
                         load_recipe(options.recipe, options.sets, Purpose::kValidate));
-  WEFT_RETURN_IF_ERROR(print(describe_plan(loaded.recipe)));
+  std::optional<int64_t> bytes;
+  if (options.memory.has_value()) bytes = static_cast<int64_t>(std::min(*options.memory, 9e18));
+  WEFT_RETURN_IF_ERROR(print(describe_plan(loaded.recipe, bytes)));
   for (const std::string& warning : loaded.warnings) {
     std::fprintf(stderr, "warning: %s\n", warning.c_str());
   }
@@ -40,6 +47,15 @@ void add_validate(CLI::App& app, Context& context) {
                    "KEY=VALUE over the recipe, such as stages.0.steps=50; repeatable")
       ->take_all()
       ->expected(1);
+  command
+      ->add_option("--memory", options->memory,
+                   "memory for the longest sequence that fits, such as 80GiB; default: what this "
+                   "machine has")
+      ->transform(CLI::AsNumberWithUnit(
+          std::map<std::string, double>{
+              {"b", 1}, {"mb", 1e6}, {"gb", 1e9}, {"mib", 1 << 20}, {"gib", 1 << 30}},
+          CLI::AsNumberWithUnit::CASE_INSENSITIVE, "GIB|MIB|GB|MB"))
+      ->check(CLI::PositiveNumber);
   command->footer("example: weft validate configs/quickstart.yaml --set model.num_layers=12");
   command->callback([options, &context] { context.run = [options] { return run(*options); }; });
 }

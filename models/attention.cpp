@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "models/kernels/block_attention.h"
+#include "models/kernels/matmul.h"
 #include "models/norm.h"
 
 namespace weft {
@@ -68,6 +69,8 @@ Tensor attend_document(const Tensor& q, const Tensor& k, const Tensor& v, int64_
 }
 
 }  // namespace
+
+bool has_cpu_attention(at::ScalarType type) { return has_matmul(type); }
 
 Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                         const Documents& documents, int64_t window) {

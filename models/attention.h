@@ -49,6 +49,10 @@ class Attention final {
   Tensor q_norm_, k_norm_;  // [e]
 };
 
+// Whether causal_attention on this CPU needs no repeated key/value heads in this type: it runs in
+// blocks of its own (models/kernels/block_attention.h).
+bool has_cpu_attention(at::ScalarType type);
+
 // softmax(q k^T / sqrt(e)) v, causal inside each document; with `window` > 0 a token sees only the
 // last `window` tokens, itself among them. q [Bz, T, H, e], k and v [Bz, T, KV, e] -> [Bz, T, H,
 // e]. Cost follows the documents' (and the window's) lengths, not the row's.

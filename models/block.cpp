@@ -2,6 +2,8 @@
 
 #include <ATen/TensorOperators.h>
 
+#include "models/kernels/kept_results.h"
+
 namespace weft {
 namespace {
 
@@ -81,6 +83,7 @@ Tensor Block::forward(const Tensor& x, const ForwardPass& pass) const {
   const Tensor normed = mixer_norm_(x, compute_type_);
   Tensor sum =
       x + std::visit([&](const auto& mixer) { return mixer.forward(normed, pass); }, mixer_);
+  if (std::holds_alternative<std::monostate>(feed_forward_)) forget_last_result();
   add_feed_forward(pass.stats, pass.values, sum);
   return sum;
 }

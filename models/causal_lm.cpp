@@ -10,6 +10,7 @@
 #include <ATen/ops/zeros.h>
 
 #include "base/check.h"
+#include "models/embedding.h"
 #include "models/kernels/dispatch.h"
 #include "models/kernels/head_step.h"
 #include "models/recompute.h"
@@ -57,7 +58,7 @@ struct Shared {
 
 // Adds to `stats` what the block's router reports.
 Tensor recomputed_block(const Block& block, const Tensor& x, const std::shared_ptr<Shared>& shared,
-                        RouterStats* stats) {
+                        Keep keep, RouterStats* stats) {
   const auto first = std::make_shared<RouterStats>();  // of the forward pass
   const auto run = [&block, shared, first, with_stats = stats != nullptr](const Tensor& input,
                                                                           Values values) {
@@ -70,7 +71,7 @@ Tensor recomputed_block(const Block& block, const Tensor& x, const std::shared_p
     first->tokens = own.tokens;
     return outputs;
   };
-  const std::vector<Tensor> outputs = recomputed(x, run);
+  const std::vector<Tensor> outputs = recomputed(x, run, keep);
   if (outputs.size() > 1) stats->aux_sums.push_back(outputs[1]);
   if (outputs.size() > 2) stats->probability_sums.push_back(outputs[2]);
   if (!first->expert_counts.empty()) {
@@ -118,7 +119,9 @@ CausalLM::CausalLM(const ModelConfig& config, const ParameterStore& store,
       memory_(memory),
       embedding_(store.compute(kEmbedding)),
       final_norm_(config.norm, store, kFinalNorm),
-      head_(config.tie_embeddings ? embedding_ : store.compute(kHead)) {
+      head_(config.tie_embeddings ? embedding_ : store.compute(kHead)),
+      embedding_gradient_(store.gradient(kEmbedding)),
+      head_gradient_(config.tie_embeddings ? embedding_gradient_ : store.gradient(kHead)) {
   if (config.learned_positions > 0) position_embedding_ = store.compute(kPositions);
   blocks_.reserve(config.layers.size());
   for (size_t i = 0; i < config.layers.size(); ++i) {
@@ -127,7 +130,7 @@ CausalLM::CausalLM(const ModelConfig& config, const ParameterStore& store,
 }
 
 Tensor CausalLM::embed(const Tensor& tokens, const Tensor& positions) const {
-  Tensor x = at::embedding(embedding_, tokens, config_.padding_id);
+  Tensor x = embedding_lookup(embedding_, tokens, config_.padding_id, embedding_gradient_);
   if (position_embedding_.defined()) x = x + at::embedding(position_embedding_, positions);
   return config_.residual_fp32 ? x : x.to(types_.compute);
 }
@@ -137,11 +140,12 @@ Tensor CausalLM::hidden(const Tensor& tokens, const Documents& documents,
   const Tensor lengths = has_dynamic_rope(config_) ? documents.lengths() : Tensor{};
   const auto shared =
       std::make_shared<Shared>(Shared{documents, Rotations(documents.positions, lengths)});
+  const Keep keep = memory_.recompute == Recompute::kSelective ? Keep::kProducts : Keep::kNothing;
   Tensor x = embed(tokens, documents.positions);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     const bool differentiable = at::GradMode::is_enabled() && x.requires_grad();
     x = differentiable && memory_.recomputes(i)
-            ? recomputed_block(blocks_[i], x, shared, stats)
+            ? recomputed_block(blocks_[i], x, shared, keep, stats)
             : blocks_[i].forward(x, {shared->documents, shared->rotations, stats});
   }
   return final_norm_(x, types_.compute);
@@ -205,7 +209,7 @@ LossTerms CausalLM::loss(const Tensor& tokens, const Tensor& targets, const Docu
   const Tensor x = hidden(tokens, documents, &stats).reshape({-1, config_.hidden_size});
   const int64_t rows = head_rows(memory_.mini_sequences, x.size(0), config_.hidden_size,
                                  config_.vocab_size, c10::elementSize(types_.compute));
-  const HeadLoss head = head_loss(x, head_, targets.reshape(-1), weights, rows);
+  const HeadLoss head = head_loss(x, head_, targets.reshape(-1), weights, rows, head_gradient_);
   LossTerms terms;
   terms.loss = head.loss;
   terms.nll_sum = head.nll_sum;

@@ -55,7 +55,9 @@ class CausalLM final {
   Tensor decoding_head() const;
   // As extend, but gives the logits [Bz, V] of what follows the last token, in fp32 (fp64).
   Tensor next_logits(const Tensor& tokens, DecodingState& state, const Tensor& decoding_head) const;
-  // targets [Bz, T] int64, negative where ignored.
+  // targets [Bz, T] int64, negative where ignored. Where the store keeps gradients, and they are
+  // enabled, the head's is added to it at once. REQUIRES then: `loss` is differentiated, with a
+  // weight of 1.
   LossTerms loss(const Tensor& tokens, const Tensor& targets, const Documents& documents,
                  const LossWeights& weights = {}) const;
 
@@ -72,7 +74,8 @@ class CausalLM final {
   Tensor embedding_;           // [V, d]
   Tensor position_embedding_;  // [positions, d], undefined without learned positions
   Norm final_norm_;
-  Tensor head_;  // [V, d]; the embedding when tied
+  Tensor head_;                                // [V, d]; the embedding when tied
+  Tensor embedding_gradient_, head_gradient_;  // of the store; undefined if it keeps none
   std::vector<Block> blocks_;
 };
 

@@ -46,22 +46,30 @@ Sums sum_slices(const Tensor& hidden, const Tensor& weight, const Tensor& target
   return sums;
 }
 
+// What the weight's gradient is added to, if defined.
+struct WeightSum {
+  Tensor gradient;
+};
+
 class HeadLossFunction final : public torch::autograd::Function<HeadLossFunction> {
  public:
   // loss, nll_sum, penalty_sum
   static torch::autograd::variable_list forward(torch::autograd::AutogradContext* ctx,
                                                 const Tensor& hidden, const Tensor& weight,
                                                 const Tensor& targets, const LossWeights& weights,
-                                                int64_t rows) {
+                                                int64_t rows, const WeightSum& weight_sum) {
     Sums sums;
     const at::ScalarType type = hidden.scalar_type();
     if (hidden.requires_grad()) sums.hidden_grad = at::empty_like(hidden);
-    if (weight.requires_grad()) {
+    if (weight.requires_grad() && weight_sum.gradient.defined()) {
+      sums.head_grad = weight_sum.gradient;
+    } else if (weight.requires_grad()) {
       sums.head_grad = at::zeros(weight.sizes(), weight.options().dtype(wide_type(type)));
     }
     sums = sum_slices(hidden.contiguous(), weight.to(type), targets, weights, rows, sums);
     ctx->saved_data["hidden"] = sums.hidden_grad;
-    ctx->saved_data["head"] = sums.head_grad;
+    ctx->saved_data["head"] = weight_sum.gradient.defined() ? Tensor() : sums.head_grad;
+    ctx->saved_data["added"] = weight_sum.gradient.defined();
     const Tensor loss = (sums.nll + sums.penalty) * weights.target;
     ctx->mark_non_differentiable({sums.nll, sums.penalty});
     return {loss, sums.nll, sums.penalty};
@@ -73,15 +81,17 @@ class HeadLossFunction final : public torch::autograd::Function<HeadLossFunction
                "head_loss is differentiated at most once");
     const Tensor hidden = ctx->saved_data["hidden"].toTensor();
     const Tensor head = ctx->saved_data["head"].toTensor();
+    const bool added = ctx->saved_data["added"].toBool();
     // What autograd alone holds it takes without a copy.
     ctx->saved_data.clear();
     // A trainer has put its weight into LossWeights, and adds other losses to this one.
-    const bool as_they_are = grads[0].is_cpu() && grads[0].item<double>() == 1;
+    const bool as_they_are = (added || grads[0].is_cpu()) && grads[0].item<double>() == 1;
+    WEFT_CHECK(!added || as_they_are, "head_loss has added its weight's gradient, but is weighted");
     for (const Tensor& grad : {hidden, head}) {
       if (!grad.defined() || as_they_are) continue;
       grad.copy_(grad.to(grads[0].scalar_type()) * grads[0]);
     }
-    return {hidden, head, {}, {}, {}};
+    return {hidden, head, {}, {}, {}, {}};
   }
 };
 
@@ -99,17 +109,23 @@ Tensor token_nll(const Tensor& logits, const Tensor& targets) {
 }
 
 HeadLoss head_loss(const Tensor& hidden, const Tensor& weight, const Tensor& targets,
-                   const LossWeights& weights, int64_t rows) {
+                   const LossWeights& weights, int64_t rows, const Tensor& weight_gradient) {
   WEFT_CHECK(hidden.dim() == 2 && weight.dim() == 2 && weight.size(1) == hidden.size(1) &&
                  targets.dim() == 1 && targets.size(0) == hidden.size(0) && rows >= 1,
              "head_loss of ", hidden.sizes(), ", head ", weight.sizes(), ", targets ",
              targets.sizes(), ", by ", rows, " rows");
+  WEFT_CHECK(!weight_gradient.defined() ||
+                 (weight_gradient.sizes() == weight.sizes() &&
+                  weight_gradient.scalar_type() == wide_type(hidden.scalar_type())),
+             "head_loss: a gradient of ",
+             weight_gradient.defined() ? weight_gradient.sizes() : at::IntArrayRef{});
   if (!at::GradMode::is_enabled()) {
     const Sums sums = sum_slices(hidden.contiguous(), weight.to(hidden.scalar_type()), targets,
                                  weights, rows, {});
     return {(sums.nll + sums.penalty) * weights.target, sums.nll, sums.penalty};
   }
-  const auto results = HeadLossFunction::apply(hidden, weight, targets, weights, rows);
+  const auto results =
+      HeadLossFunction::apply(hidden, weight, targets, weights, rows, WeightSum{weight_gradient});
   return {results[0], results[1], results[2]};
 }
 

@@ -33,7 +33,11 @@ struct HeadLoss {
 // weight's gradient are rounded to bf16 once each; sums over slices are in fp32 (fp64),
 // and rounded to the weight's type. The gradients of hidden and weight are made in the forward
 // pass: three products where recomputing takes four. REQUIRES: it is differentiated at most once.
+//
+// Where `weight_gradient` [V, d] is defined, fp32 (fp64), the weight's gradient is added to it
+// there and then, unrounded, and the weight itself gets none: it takes no memory of its own.
+// REQUIRES then: every loss is differentiated, with a weight of 1.
 HeadLoss head_loss(const Tensor& hidden, const Tensor& weight, const Tensor& targets,
-                   const LossWeights& weights, int64_t rows);
+                   const LossWeights& weights, int64_t rows, const Tensor& weight_gradient = {});
 
 }  // namespace weft

@@ -8,9 +8,11 @@
 
 namespace weft {
 
-enum class Recompute { kNone, kBlock };
+enum class Recompute { kNone, kSelective, kBlock };
 constexpr auto enum_names(Recompute) {
-  return std::array{EnumName{Recompute::kNone, "none"}, EnumName{Recompute::kBlock, "block"}};
+  return std::array{EnumName{Recompute::kNone, "none"},
+                    EnumName{Recompute::kSelective, "selective"},
+                    EnumName{Recompute::kBlock, "block"}};
 }
 
 struct MemoryConfig {
@@ -20,7 +22,7 @@ struct MemoryConfig {
 
   // Whether layer `index` is computed again in the backward pass.
   bool recomputes(size_t index) const {
-    return recompute == Recompute::kBlock && static_cast<int64_t>(index) % recompute_every == 0;
+    return recompute != Recompute::kNone && static_cast<int64_t>(index) % recompute_every == 0;
   }
 
   static void describe(auto& self, auto& schema) {
@@ -29,11 +31,14 @@ struct MemoryConfig {
                  "less memory. The head's slices cost little time, those of feed-forward parts a "
                  "second forward pass of theirs. auto: so many that a slice's values take about "
                  "as much as the hidden states of all tokens, but at least 1024 (for "
-                 "feed-forward parts: and at least hidden_size); none: all of a micro-batch, "
-                 "the fastest where memory allows it");
+                 "feed-forward parts: and at least hidden_size), and small where that does not fit "
+                 "into memory; small: the same rule, but at least 256; none: all of a "
+                 "micro-batch, the fastest where memory allows it");
     schema.field("recompute", self.recompute, any(),
                  "block: of a layer its input alone is kept for the backward pass, where the "
-                 "layer is computed again; the numbers stay the same");
+                 "layer is computed again; selective: also the results of its matrix products "
+                 "and (on the CPU) of attention, so that only what is cheap is computed again. "
+                 "The numbers stay the same");
     schema.field("recompute_every", self.recompute_every, within(1, 10000),
                  "recompute takes every n-th layer, from the first on, and keeps the others");
   }

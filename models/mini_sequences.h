@@ -10,9 +10,10 @@
 
 namespace weft {
 
-enum class MiniSequenceRule { kAuto, kNone };
+enum class MiniSequenceRule { kAuto, kSmall, kNone };
 constexpr auto enum_names(MiniSequenceRule) {
   return std::array{EnumName{MiniSequenceRule::kAuto, "auto"},
+                    EnumName{MiniSequenceRule::kSmall, "small"},
                     EnumName{MiniSequenceRule::kNone, "none"}};
 }
 
@@ -35,7 +36,8 @@ using MiniSequences = WordOrMap<MiniSequenceRule, MiniSequenceRows>;
 // Rows of a slice of `tokens` tokens, from 1 to max(1, tokens). Rule auto (spec/methods.md 1.5): a
 // slice's logits, at 10 bytes each as plain operators need, resp. its four inner activations take
 // about as much as the hidden states of all tokens; but never fewer rows than 1,024 (and, of
-// feed-forward parts, hidden_size), so that the products stay bound by arithmetic.
+// feed-forward parts, hidden_size), so that the products stay bound by arithmetic. Rule small: the
+// same, but never fewer than 256.
 int64_t head_rows(const MiniSequences& mini_sequences, int64_t tokens, int64_t hidden_size,
                   int64_t vocab_size, int64_t compute_bytes);
 int64_t mlp_rows(const MiniSequences& mini_sequences, int64_t tokens, int64_t hidden_size,

@@ -6,6 +6,7 @@
 #include <ATen/ops/silu.h>
 
 #include "base/check.h"
+#include "models/kernels/kept_results.h"
 #include "models/kernels/silu_mul.h"
 #include "models/kernels/swiglu_step.h"
 
@@ -53,7 +54,11 @@ Tensor Mlp::forward(const Tensor& x, Values values) const {
   const Tensor tokens = x.reshape({-1, x.size(-1)});
   const int64_t n = tokens.size(0);
   const int64_t rows = mlp_rows(mini_sequences_, n, x.size(-1), config_.intermediate_size);
-  if (rows >= n) return whole(config_, x, gate_, up_, down_);
+  if (rows >= n) {
+    const Tensor y = whole(config_, x, gate_, up_, down_);
+    forget_last_result();  // a block that is computed again does not look at it
+    return y;
+  }
   const auto slice = [config = config_](const Tensor& some, const std::vector<Tensor>& w) {
     return whole(config, some, Linear(w[0], w[1]), Linear(w[2], w[3]), Linear(w[4], w[5]));
   };

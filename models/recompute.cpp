@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "models/kernels/dispatch.h"
+#include "models/kernels/kept_results.h"
 #include "models/mini_sequences.h"
 
 namespace weft {
@@ -15,6 +16,7 @@ namespace {
 
 Tensor run_slices(const Tensor& x, const std::vector<Tensor>& weights, int64_t rows,
                   const RowFunction& f) {
+  const KeepingResults none(nullptr, KeepingResults::Run::kFirst);
   if (rows >= x.size(0)) return f(x, weights);
   Tensor all;
   for_each_slice(x.size(0), rows, [&](int64_t first, int64_t size) {
@@ -83,21 +85,10 @@ class Leaves {
 };
 
 // A function that a graph keeps for its backward pass.
-template <class F>
 struct Holder final : torch::CustomClassHolder {
-  explicit Holder(F function) : f(std::move(function)) {}
-  F f;
+  explicit Holder(RowFunction function) : f(std::move(function)) {}
+  RowFunction f;
 };
-
-template <class F>
-void hold(torch::autograd::AutogradContext* ctx, const F& f) {
-  ctx->saved_data["f"] = c10::IValue::make_capsule(c10::make_intrusive<Holder<F>>(f));
-}
-
-template <class F>
-c10::intrusive_ptr<Holder<F>> held(torch::autograd::AutogradContext* ctx) {
-  return c10::static_intrusive_pointer_cast<Holder<F>>(ctx->saved_data["f"].toCapsule());
-}
 
 class InSlices final : public torch::autograd::Function<InSlices> {
  public:
@@ -107,7 +98,7 @@ class InSlices final : public torch::autograd::Function<InSlices> {
     saved.push_back(x);
     ctx->save_for_backward(saved);
     ctx->saved_data["rows"] = rows;
-    hold(ctx, f);
+    ctx->saved_data["f"] = c10::IValue::make_capsule(c10::make_intrusive<Holder>(f));
     if (values == Values::kUnused) return at::empty_like(x);
     return run_slices(x, weights.vec(), rows, f);
   }
@@ -120,9 +111,11 @@ class InSlices final : public torch::autograd::Function<InSlices> {
     weights.pop_back();
     std::vector<bool> wanted;
     for (size_t i = 0; i <= weights.size(); ++i) wanted.push_back(ctx->needs_input_grad(i));
-    const auto holder = held<RowFunction>(ctx);
+    const auto holder =
+        c10::static_intrusive_pointer_cast<Holder>(ctx->saved_data["f"].toCapsule());
     const Tensor dx = wanted[0] ? at::empty_like(x) : Tensor();
     Leaves leaves(weights, wanted);
+    const KeepingResults none(nullptr, KeepingResults::Run::kFirst);
     for_each_slice(x.size(0), ctx->saved_data["rows"].toInt(), [&](int64_t first, int64_t size) {
       const at::AutoGradMode with_gradients(true);
       const Tensor rows = x.narrow(0, first, size).detach().set_requires_grad(wanted[0]);
@@ -136,13 +129,23 @@ class InSlices final : public torch::autograd::Function<InSlices> {
   }
 };
 
+// What the second run needs.
+struct Again : torch::CustomClassHolder {
+  Again(PartFunction function, bool keeps) : f(std::move(function)), keeps_results(keeps) {}
+  PartFunction f;
+  bool keeps_results;
+  KeptResults results;
+};
+
 class Recomputed final : public torch::autograd::Function<Recomputed> {
  public:
   static torch::autograd::variable_list forward(torch::autograd::AutogradContext* ctx,
-                                                const Tensor& x, const PartFunction& f) {
+                                                const Tensor& x, const PartFunction& f, Keep keep) {
     ctx->save_for_backward({x});
-    hold(ctx, f);
-    std::vector<Tensor> outputs = run(x, f, Values::kWanted).outputs;
+    const auto again = c10::make_intrusive<Again>(f, keep == Keep::kProducts);
+    ctx->saved_data["again"] = c10::IValue::make_capsule(again);
+    std::vector<Tensor> outputs =
+        run(x, *again, KeepingResults::Run::kFirst, Values::kWanted).outputs;
     for (Tensor& output : outputs) output = output.detach();
     return outputs;
   }
@@ -150,10 +153,12 @@ class Recomputed final : public torch::autograd::Function<Recomputed> {
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  torch::autograd::variable_list grads) {
     WEFT_CHECK(!at::GradMode::is_enabled(), "recomputed has no second derivatives");
-    const Run again =
-        run(ctx->get_saved_variables()[0], held<PartFunction>(ctx)->f, Values::kUnused);
-    torch::autograd::backward(again.outputs, grads);
-    return {again.x.grad(), {}};
+    const auto again =
+        c10::static_intrusive_pointer_cast<Again>(ctx->saved_data["again"].toCapsule());
+    const Run second =
+        run(ctx->get_saved_variables()[0], *again, KeepingResults::Run::kSecond, Values::kUnused);
+    torch::autograd::backward(second.outputs, grads);
+    return {second.x.grad(), {}, {}};
   }
 
  private:
@@ -162,10 +167,11 @@ class Recomputed final : public torch::autograd::Function<Recomputed> {
     std::vector<Tensor> outputs;
   };
   // With gradients both times: without them other kernels would run.
-  static Run run(const Tensor& x, const PartFunction& f, Values values) {
+  static Run run(const Tensor& x, Again& again, KeepingResults::Run number, Values values) {
     const at::AutoGradMode with_gradients(true);
+    const KeepingResults keeping(again.keeps_results ? &again.results : nullptr, number);
     Run result{x.detach().set_requires_grad(true), {}};
-    result.outputs = f(result.x, values);
+    result.outputs = again.f(result.x, values);
     return result;
   }
 };
@@ -199,9 +205,9 @@ Tensor in_slices(const Tensor& x, const std::vector<Tensor>& weights, int64_t ro
   return InSlices::apply(x, at::TensorList(defined), rows, with_undefined, values);
 }
 
-std::vector<Tensor> recomputed(const Tensor& x, const PartFunction& f) {
+std::vector<Tensor> recomputed(const Tensor& x, const PartFunction& f, Keep keep) {
   WEFT_CHECK(at::GradMode::is_enabled() && x.requires_grad(), "recomputed without gradients");
-  return Recomputed::apply(x, f);
+  return Recomputed::apply(x, f, keep);
 }
 
 }  // namespace weft

@@ -30,10 +30,16 @@ Tensor in_slices(const Tensor& x, const std::vector<Tensor>& weights, int64_t ro
 // A part of a model: x -> some tensors, differentiable in x and in leaves that it uses.
 using PartFunction = std::function<std::vector<Tensor>(const Tensor& x, Values values)>;
 
-// f(x, kWanted), of which nothing but x is kept for the backward pass: there f(x, kUnused) runs and
-// is differentiated, straight into the gradients of its leaves. Then its first tensor may have
-// other values, but not other gradients; all else must be the same. The same kernels run both
-// times. REQUIRES: gradients are wanted, x is differentiable; no second derivatives.
-std::vector<Tensor> recomputed(const Tensor& x, const PartFunction& f);
+// What is kept of a part for its second run, besides its input: nothing, or the results of matrix
+// products and of attention on the CPU (models/kernels/kept_results.h), which are then not computed
+// again (arXiv:2205.05198).
+enum class Keep { kNothing, kProducts };
+
+// f(x, kWanted), of which x and what `keep` says are kept for the backward pass: there f(x,
+// kUnused) runs and is differentiated, straight into the gradients of its leaves. Then its first
+// tensor may have other values, but not other gradients; all else must be the same. The same
+// kernels run both times. REQUIRES: gradients are wanted, x is differentiable; no second
+// derivatives.
+std::vector<Tensor> recomputed(const Tensor& x, const PartFunction& f, Keep keep = Keep::kNothing);
 
 }  // namespace weft

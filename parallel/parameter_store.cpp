@@ -127,10 +127,16 @@ void ParameterStore::initialize(uint64_t seed) {
   refresh_compute();
 }
 
-const Tensor& ParameterStore::compute(const std::string& name) const {
+const Parameter& ParameterStore::find(const std::string& name) const {
   const auto found = by_name_.find(name);
   WEFT_CHECK(found != by_name_.end(), "no parameter '", name, "'");
-  return parameters_[found->second].compute;
+  return parameters_[found->second];
+}
+
+const Tensor& ParameterStore::compute(const std::string& name) const { return find(name).compute; }
+
+const Tensor& ParameterStore::gradient(const std::string& name) const {
+  return find(name).gradient;
 }
 
 void ParameterStore::refresh_compute() {

@@ -46,6 +46,8 @@ class ParameterStore final {
 
   // The value to compute with. REQUIRES: a row of that name.
   const Tensor& compute(const std::string& name) const;
+  // What its gradient is summed into; undefined if gradients are not kept. REQUIRES: as above.
+  const Tensor& gradient(const std::string& name) const;
 
   std::vector<Parameter>& parameters() { return parameters_; }
   const std::vector<Parameter>& parameters() const { return parameters_; }
@@ -58,6 +60,8 @@ class ParameterStore final {
   void clear_gradients();
 
  private:
+  const Parameter& find(const std::string& name) const;
+
   const ParameterTable& table_;
   StoreTypes types_;
   std::vector<Parameter> parameters_;  // in the order of the table

@@ -4,12 +4,15 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include <ATen/Context.h>
 
 #include "models/causal_lm.h"
 #include "models/decoding_state.h"
 #include "models/families.h"
 #include "models/flops.h"
+#include "recipes/available_memory.h"
 #include "recipes/environment.h"
+#include "recipes/fit.h"
 #include "recipes/plan.h"
 
 namespace weft {
@@ -188,6 +191,17 @@ std::string memory_lines(const Recipe& recipe) {
                       line("working", plan.working), line("total", plan.total()));
 }
 
+std::string longest_line(const Recipe& recipe, std::optional<int64_t> memory_bytes) {
+  // A GPU that isn't here has no memory to fit into.
+  if (!memory_bytes.has_value() && recipe.device == DeviceKind::kCuda && !at::hasCUDA()) return "";
+  const bool cuda = recipe.device != DeviceKind::kCpu && at::hasCUDA();
+  const int64_t bytes = memory_bytes.value_or(available_memory(cuda ? at::kCUDA : at::kCPU));
+  const int64_t longest = longest_sequence(recipe, compute_bytes(recipe), bytes);
+  return absl::StrFormat("longest sequence that fits in %s: %s\n",
+                         gib_text(static_cast<double>(bytes)),
+                         longest == 0 ? "none" : grouped(longest) + " tokens, one a forward pass");
+}
+
 }  // namespace
 
 std::string describe_model(const std::string& name, const ModelRecipe& model) {
@@ -208,9 +222,10 @@ std::string describe_state(const ModelRecipe& model, int64_t context) {
                       line("total", bytes.keys_and_values + bytes.scan));
 }
 
-std::string describe_plan(const Recipe& recipe) {
+std::string describe_plan(const Recipe& recipe, std::optional<int64_t> memory_bytes) {
   return absl::StrCat(describe_model(recipe.name, recipe.model), "\n",
-                      stage_lines(recipe, build_config(recipe.model)), "\n", memory_lines(recipe));
+                      stage_lines(recipe, build_config(recipe.model)), "\n", memory_lines(recipe),
+                      longest_line(recipe, memory_bytes));
 }
 
 }  // namespace weft

@@ -6,6 +6,8 @@
 #include "base/cpu_features.h"
 #include "data/shards.h"
 #include "models/huggingface/folder.h"
+#include "recipes/available_memory.h"
+#include "recipes/fit.h"
 #include "recipes/plan.h"
 
 namespace weft {
@@ -123,15 +125,25 @@ void check_environment(const Recipe& recipe, Purpose purpose, Problems& problems
   for (auto& [key, message] : missing_units(recipe)) problems.add(key, std::move(message));
 }
 
-void check_memory(const Recipe& recipe, Purpose purpose, Problems& problems) {
+void check_memory(Recipe& recipe, Purpose purpose, Problems& problems) {
   const bool cuda = runs_on_cuda(recipe);
   if (cuda && !at::hasCUDA()) return;
   const at::DeviceType device = cuda ? at::kCUDA : at::kCPU;
-  const int64_t needed = plan_memory(recipe, compute_bytes(recipe)).total();
-  if (needed <= available_memory(device)) return;
-  report_for(purpose)(problems, "model",
-                      absl::StrCat("training needs ", gib_text(static_cast<double>(needed)),
-                                   " of memory, ", available_words(device)));
+  const int width = compute_bytes(recipe);
+  const int64_t available = available_memory(device);
+  int64_t needed = plan_memory(recipe, width).total();
+  MiniSequences& slices = recipe.memory.mini_sequences;
+  if (needed > available && !slices.map.has_value() && slices.word == MiniSequenceRule::kAuto) {
+    slices = MiniSequenceRule::kSmall;
+    const int64_t smaller = plan_memory(recipe, width).total();
+    if (smaller == needed) slices = MiniSequenceRule::kAuto;
+    needed = smaller;
+  }
+  if (needed <= available) return;
+  report_for(purpose)(
+      problems, "model",
+      absl::StrCat("training needs ", gib_text(static_cast<double>(needed)), " of memory, ",
+                   available_words(device), "; ", fitting_words(recipe, width, available)));
 }
 
 }  // namespace weft

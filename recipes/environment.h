@@ -30,9 +30,9 @@ std::optional<StoredModel> model_to_start_from(const StartConfig& init, Need nee
 void check_environment(const Recipe& recipe, Purpose purpose, Problems& problems);
 
 // Adds a problem if training needs more memory than there is: an error, or a warning where the
-// recipe is only validated. Without its device there is none. REQUIRES: a recipe
-// without problems.
-void check_memory(const Recipe& recipe, Purpose purpose, Problems& problems);
+// recipe is only validated. Before that, mini-sequences that are `auto` become `small`. Without its
+// device nothing happens. REQUIRES: a recipe without problems.
+void check_memory(Recipe& recipe, Purpose purpose, Problems& problems);
 
 // Bytes of one value in the compute type that this recipe uses on this machine: 2, 4 or 8.
 int compute_bytes(const Recipe& recipe);

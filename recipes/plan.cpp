@@ -1,31 +1,29 @@
-// Memory before launch (plan.h): plan_memory, available_memory.
+// Memory before launch (plan.h): plan_memory.
 #include "recipes/plan.h"
 
 #include <algorithm>
-#include <fstream>
 #include <limits>
 
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
-#include <unistd.h>
+#include <ATen/Parallel.h>
 
-#ifdef WEFT_CUDA
-#include <ATen/cuda/CUDAContextLight.h>
-#endif
-
-#include "base/check.h"
+#include "models/attention.h"
 #include "models/causal_lm.h"
 
 namespace weft {
 namespace {
 
-// Bytes of one value in the compute type (x) and in the masters' type (m).
+// Bytes of one value in the compute type (x) and in the masters' type (m), and whether attention
+// runs in blocks of our own there (models/kernels/block_attention.h).
 struct Widths {
   double x, m;
+  bool block_attention;
 };
 
 // The program with LibTorch loaded, its threads and the allocator's slack, measured on the CPU.
 constexpr double kProcessBytes = 250e6;
+// Most gradients of a layer's values that exist at a time, of the bytes of these values: they go as
+// others come.
+constexpr double kGradientShare = 0.5;
 // Tokens between two states that the selective scan keeps for its backward pass.
 constexpr double kScanChunk = 64;
 
@@ -40,7 +38,8 @@ double mixer_bytes(const AttentionConfig& a, double, Widths w) {
   const double key = static_cast<double>(a.num_kv_heads * a.head_dim);
   const double projected = w.x * (query + 2 * key);
   const double rotated = a.rope.type == RopeType::kNone ? 0 : w.x * (query + key);
-  const double repeated = a.num_heads == a.num_kv_heads ? 0 : 2 * w.x * query;
+  const bool shared = a.num_heads == a.num_kv_heads || w.block_attention;
+  const double repeated = shared ? 0 : 2 * w.x * query;
   const double log_sum_exp = w.m * static_cast<double>(a.num_heads);
   return projected + rotated + repeated + 2 * w.x * query + log_sum_exp;
 }
@@ -60,6 +59,29 @@ double mixer_bytes(const Mamba2Config& c, double, Widths w) {
   const double states =
       w.m * di * static_cast<double>(c.state_size) / static_cast<double>(c.chunk_size);
   return w.x * (di + 2 * conv + heads) + 3 * w.m * heads + di * (2 * w.x + 4 * w.m) + states;
+}
+
+// What of this selective recomputation keeps: results of products and of attention.
+double product_bytes(const AttentionConfig& a, double d, Widths w) {
+  const double query = static_cast<double>(a.num_heads * a.head_dim);
+  const double key = static_cast<double>(a.num_kv_heads * a.head_dim);
+  const double attention = w.x * query + w.m * static_cast<double>(a.num_heads);
+  return w.x * (query + 2 * key + d) + (w.block_attention ? attention : 0);
+}
+double product_bytes(const MambaConfig& c, double d, Widths w) {
+  const double small = static_cast<double>(c.dt_rank + 2 * c.state_size);
+  return w.x * (3 * static_cast<double>(c.inner_size) + small + d);
+}
+double product_bytes(const Mamba2Config& c, double d, Widths w) {
+  return w.x * (static_cast<double>(c.inner_size() + c.conv_channels() + c.num_heads) + d);
+}
+double product_bytes(std::monostate, double d, Widths w, bool) { return -w.x * d; }  // the last one
+double product_bytes(const MlpConfig& c, double, Widths w, bool in_slices) {
+  return in_slices ? 0 : (c.gated ? 2 : 1) * w.x * static_cast<double>(c.intermediate_size);
+}
+double product_bytes(const MoeConfig& c, double d, Widths w, bool in_slices) {
+  const double k = static_cast<double>(c.top_k), f = static_cast<double>(c.intermediate_size);
+  return w.m * static_cast<double>(c.num_experts) + (in_slices ? 0 : w.x * k * (2 * f + d));
 }
 
 // In slices a part keeps its input alone, which the norm before it has given.
@@ -129,6 +151,20 @@ double layer_bytes(const LayerConfig& layer, double d, Widths w, bool in_slices)
   return norms * norm_bytes(d, w) + mixer + rest;
 }
 
+double layer_product_bytes(const LayerConfig& layer, double d, Widths w, bool in_slices) {
+  return std::visit([&](const auto& part) { return product_bytes(part, d, w); }, layer.mixer) +
+         std::visit([&](const auto& part) { return product_bytes(part, d, w, in_slices); },
+                    layer.feed_forward);
+}
+
+// A thread's memory in the backward pass of attention in blocks: keys and values of the longest
+// document arranged for products, and sums of their gradients.
+double attention_bytes(const LayerConfig& layer, double length, double threads, Widths w) {
+  const auto* a = std::get_if<AttentionConfig>(&layer.mixer);
+  if (a == nullptr || !w.block_attention) return 0;
+  return threads * length * static_cast<double>(a->head_dim) * (3 * w.x + 8);
+}
+
 // While a feed-forward part's slice is computed again: gate, up and their product, and the
 // gradients of all three (gelu's own is not counted); the sums of three weights' gradients and a
 // slice's part of them (of one expert at a time), and the joint weight of gate and up with its
@@ -142,50 +178,32 @@ double slice_bytes(const LayerConfig& layer, const FeedForwardRows& rows, double
 }
 
 // A slice of logits, which become their gradients (with a copy in the wide type on a GPU, not
-// counted); the gradients of hidden states and head; and where the head is computed with in fewer
-// bits, its copy and a slice's part of its gradient.
+// counted); the gradient of hidden states; and the copy of a tied head that is computed with in
+// fewer bits.
 double head_bytes(const ModelConfig& config, const MiniSequences& mini_sequences, int64_t tokens,
                   Widths w) {
   const double rows = static_cast<double>(head_rows(mini_sequences, tokens, config.hidden_size,
                                                     config.vocab_size, static_cast<int64_t>(w.x)));
   const double d = static_cast<double>(config.hidden_size);
   const double vocabulary = static_cast<double>(config.vocab_size);
-  const double copies = w.x == w.m ? 0 : (config.tie_embeddings ? 2 : 1) * w.x;
-  return rows * vocabulary * w.x + static_cast<double>(tokens) * d * w.x +
-         vocabulary * d * (w.m + copies);
+  const double copy = w.x != w.m && config.tie_embeddings ? w.x : 0;
+  return rows * vocabulary * w.x + static_cast<double>(tokens) * d * w.x + vocabulary * d * copy;
 }
 
 int64_t to_bytes(double bytes) {
   return bytes < 9e18 ? static_cast<int64_t>(bytes) : std::numeric_limits<int64_t>::max() / 8;
 }
 
-// The memory limit in a cgroup file; no limit if there is no such file or it says "max".
-int64_t limit_in(const std::string& path) {
-  int64_t limit = 0;
-  std::ifstream file(path);
-  return file >> limit && limit > 0 ? limit : std::numeric_limits<int64_t>::max();
-}
-
-// The smallest limit of this process's cgroup (version 2) and those around it.
-int64_t cgroup_limit() {
-  int64_t limit = std::min(limit_in("/sys/fs/cgroup/memory.max"),
-                           limit_in("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
-  std::ifstream file("/proc/self/cgroup");
-  for (std::string line; std::getline(file, line);) {
-    if (line.rfind("0::", 0) != 0) continue;
-    for (std::string at = line.substr(3); at.size() > 1; at.resize(at.rfind('/'))) {
-      limit = std::min(limit, limit_in("/sys/fs/cgroup" + at + "/memory.max"));
-    }
-  }
-  return limit;
-}
-
 }  // namespace
 
 MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes) {
   const ModelConfig config = build_config(recipe.model);
-  const Widths w{static_cast<double>(compute_bytes),
-                 std::max(4.0, static_cast<double>(compute_bytes))};
+  const Widths w{.x = static_cast<double>(compute_bytes),
+                 .m = std::max(4.0, static_cast<double>(compute_bytes)),
+                 .block_attention = recipe.device != DeviceKind::kCuda &&
+                                    has_cpu_attention(compute_bytes == 2   ? at::kBFloat16
+                                                      : compute_bytes == 4 ? at::kFloat
+                                                                           : at::kDouble)};
   double masters = 0, copies = 0;  // elements
   const ParameterTable table = parameter_table(config);
   for (const ParameterSpec& spec : table.rows()) {
@@ -193,11 +211,13 @@ MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes) {
     masters += elements;
     if (w.x != w.m && spec.compute == ComputeType::kRecipe) copies += elements;
   }
-  int64_t tokens = 0;
+  int64_t tokens = 0, length = 0;
   for (const StageConfig& stage : recipe.stages) {
     tokens = std::max(tokens, *stage.micro_batch_tokens);
+    length = std::max(length, stage.sequence_length);
   }
   const MiniSequences& mini_sequences = recipe.memory.mini_sequences;
+  const double threads = static_cast<double>(recipe.threads.value_or(at::get_num_threads()));
   const double n = static_cast<double>(tokens), d = static_cast<double>(config.hidden_size);
   double kept = n * norm_bytes(d, w), largest = 0;
   for (size_t i = 0; i < config.layers.size(); ++i) {
@@ -206,13 +226,17 @@ MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes) {
         feed_forward_rows(layer, mini_sequences, tokens, config.hidden_size);
     const double bytes = n * layer_bytes(layer, d, w, rows.in_slices());
     const double fixed = w.x * fixed_elements(layer, d, rows.in_slices());
-    const double slice = slice_bytes(layer, rows, d, w);
-    if (recipe.memory.recomputes(i)) {  // all of it comes back, beside its gradients
-      kept += n * d * (config.residual_fp32 ? w.m : w.x);
-      largest = std::max(largest, 2 * bytes + fixed + slice);
+    const double slice = std::max(slice_bytes(layer, rows, d, w),
+                                  attention_bytes(layer, static_cast<double>(length), threads, w));
+    if (recipe.memory.recomputes(i)) {  // all of it comes back
+      const double products = recipe.memory.recompute == Recompute::kSelective
+                                  ? n * layer_product_bytes(layer, d, w, rows.in_slices())
+                                  : 0;
+      kept += n * d * (config.residual_fp32 ? w.m : w.x) + products;
+      largest = std::max(largest, (1 + kGradientShare) * bytes + fixed + slice - products);
     } else {
       kept += bytes + fixed;
-      largest = std::max(largest, bytes + slice);
+      largest = std::max(largest, kGradientShare * bytes + slice);
     }
   }
   return {
@@ -221,28 +245,6 @@ MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes) {
       .optimizer = to_bytes(2 * w.m * masters),
       .activations = to_bytes(kept),
       .working = to_bytes(head_bytes(config, mini_sequences, tokens, w) + largest + kProcessBytes)};
-}
-
-int64_t available_memory(at::DeviceType device) {
-#ifdef WEFT_CUDA
-  if (device == at::kCUDA) {
-    return static_cast<int64_t>(at::cuda::getDeviceProperties(0)->totalGlobalMem);
-  }
-#endif
-  WEFT_CHECK(device == at::kCPU, "no memory known of ", device);
-  const int64_t physical =
-      static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<int64_t>(sysconf(_SC_PAGE_SIZE));
-  return std::min(physical, cgroup_limit());
-}
-
-std::string gib_text(double bytes) {
-  constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
-  return absl::StrFormat("%.1f GiB", bytes / kGiB);
-}
-
-std::string available_words(at::DeviceType device) {
-  return absl::StrCat("this ", device == at::kCUDA ? "GPU" : "machine", " has ",
-                      gib_text(static_cast<double>(available_memory(device))));
 }
 
 }  // namespace weft

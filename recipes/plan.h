@@ -2,9 +2,8 @@
 // What a run needs, before anything is allocated: parameters, FLOPs and bytes, all from the model's
 // config and its parameter table (spec/models.md 15, spec/parallel.md 17).
 #include <cstdint>
+#include <optional>
 #include <string>
-
-#include <c10/core/DeviceType.h>
 
 #include "recipes/recipe.h"
 
@@ -24,14 +23,6 @@ struct MemoryPlan {
 // problems.
 MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes);
 
-// Memory that this process may use: on the CPU the smaller of physical memory and the cgroup's
-// limit, on CUDA (which must be there) the memory of the first GPU.
-int64_t available_memory(at::DeviceType device);
-
-// "1.5 GiB"; "this machine has 23.5 GiB" of that memory, or "this GPU has ..".
-std::string gib_text(double bytes);
-std::string available_words(at::DeviceType device);
-
 // The model as a table of text under a line with `name`: layer, mixer, feed-forward, heads,
 // parameters, active parameters, equal layers in a row folded, with totals.
 std::string describe_model(const std::string& name, const ModelRecipe& model);
@@ -40,7 +31,8 @@ std::string describe_model(const std::string& name, const ModelRecipe& model);
 // values, windows and states of scans, and both.
 std::string describe_state(const ModelRecipe& model, int64_t context);
 
-// describe_model, then FLOPs per token and the memory plan.
-std::string describe_plan(const Recipe& recipe);
+// describe_model, then FLOPs per token, the memory plan, and the longest sequence that fits in
+// `memory_bytes` (none: in what this machine has).
+std::string describe_plan(const Recipe& recipe, std::optional<int64_t> memory_bytes = {});
 
 }  // namespace weft

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <variant>
 
-#include "recipes/plan.h"
+#include "recipes/available_memory.h"
 
 namespace weft {
 

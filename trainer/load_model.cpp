@@ -6,8 +6,8 @@
 #include <ATen/core/grad_mode.h>
 
 #include "models/families.h"
+#include "recipes/available_memory.h"
 #include "recipes/environment.h"
-#include "recipes/plan.h"
 #include "trainer/end_ids.h"
 #include "trainer/model_source.h"
 

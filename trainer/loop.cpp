@@ -14,6 +14,7 @@
 #include "trainer/evaluate.h"
 #include "trainer/guard.h"
 #include "trainer/initial_weights.h"
+#include "trainer/out_of_memory.h"
 #include "trainer/plan_steps.h"
 #include "trainer/profile_updates.h"
 #include "trainer/run_data.h"
@@ -269,10 +270,8 @@ absl::StatusOr<TrainEnd> Run::loop() {
   return TrainEnd::kStopped;
 }
 
-}  // namespace
-
-absl::StatusOr<TrainEnd> train(const Recipe& recipe, const TrainOptions& options, Log& log) {
-  const Runtime runtime = resolve_runtime(recipe);
+absl::StatusOr<TrainEnd> open_and_run(const Recipe& recipe, const TrainOptions& options,
+                                      const Runtime& runtime, Log& log) {
   if (options.profile && !runtime.types.device.is_cpu()) {
     return bad_input("--profile is for runs on the CPU: what a GPU does it would not see");
   }
@@ -303,6 +302,19 @@ absl::StatusOr<TrainEnd> train(const Recipe& recipe, const TrainOptions& options
   WEFT_RETURN_IF_ERROR(run.check_space());
   WEFT_RETURN_IF_ERROR(run.describe_run());
   return run.loop();
+}
+
+}  // namespace
+
+absl::StatusOr<TrainEnd> train(const Recipe& recipe, const TrainOptions& options, Log& log) {
+  const Runtime runtime = resolve_runtime(recipe);
+  try {
+    return open_and_run(recipe, options, runtime, log);
+  } catch (const std::exception& error) {  // LibTorch's way to say so
+    const std::optional<absl::Status> failure = out_of_memory(error, recipe, runtime);
+    if (!failure.has_value()) throw;
+    return *failure;
+  }
 }
 
 }  // namespace weft

@@ -16,6 +16,7 @@
 #include "models/kernels/cpu/block_product.h"
 #include "models/kernels/cpu/matmul.h"
 #include "models/kernels/dispatch.h"
+#include "models/kernels/kept_results.h"
 
 namespace weft {
 namespace {
@@ -94,13 +95,19 @@ void run(Tensor& out, const Tensor& a, const Tensor& b, Into into, const Tensor&
                  isa);
 }
 
+// A result that need not be computed.
+struct Known {
+  Tensor y;
+};
+
 // x [rows, in], weight [out, in].
 class LinearProduct : public torch::autograd::Function<LinearProduct> {
  public:
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight,
-                        const std::optional<Tensor>& bias) {
+                        const std::optional<Tensor>& bias, const std::optional<Known>& known) {
     ctx->save_for_backward({x, weight});
     ctx->saved_data["bias"] = bias.has_value();
+    if (known.has_value()) return known->y;
     Tensor y = at::empty({x.size(0), weight.size(0)}, x.options());
     multiply_blocks_into(y, x, weight.t(), Into::kResult, bias.value_or(Tensor{}), cpu::best_isa());
     return y;
@@ -121,7 +128,7 @@ class LinearProduct : public torch::autograd::Function<LinearProduct> {
     }
     const bool has_bias = ctx->saved_data["bias"].toBool();
     if (has_bias && ctx->needs_input_grad(2)) dbias = dy.sum(0);
-    return {dx, dweight, dbias};
+    return {dx, dweight, dbias, {}};
   }
 };
 
@@ -179,15 +186,28 @@ void multiply_into(Tensor& out, const Tensor& a, const Tensor& b, Into into) {
 
 Tensor linear_product(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   const int64_t in = weight.size(1), out = weight.size(0);
+  std::vector<int64_t> shape = x.sizes().vec();
+  shape.back() = out;
+  const auto apply = [&](const std::optional<Known>& known) {
+    const std::optional<Tensor> maybe_bias = bias.defined() ? std::optional(bias) : std::nullopt;
+    return LinearProduct::apply(x.reshape({-1, in}), weight, maybe_bias, known).reshape(shape);
+  };
+  const bool empty = x.numel() == 0 || out == 0;
+  KeptResults* const found = kept_for_second_run();
+  if (found != nullptr && !empty) {
+    const Tensor y = found->take();
+    return apply(Known{y.defined() ? y : at::empty({x.numel() / in, out}, x.options())});
+  }
   const auto is_fp32 = [](const Tensor& t) { return t.is_cpu() && t.scalar_type() == at::kFloat; };
   const bool ours = is_fp32(x) && is_fp32(weight) && (!bias.defined() || is_fp32(bias)) &&
                     has_matmul(at::kFloat) && are_fp32_blocks_faster() && in > 0 &&
                     is_large(x.numel() / in, out, in);
-  if (!ours) return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
-  std::vector<int64_t> shape = x.sizes().vec();
-  shape.back() = out;
-  const std::optional<Tensor> maybe_bias = bias.defined() ? std::optional(bias) : std::nullopt;
-  return LinearProduct::apply(x.reshape({-1, in}), weight, maybe_bias).reshape(shape);
+  const Tensor y = ours             ? apply(std::nullopt)
+                   : bias.defined() ? at::linear(x, weight, bias)
+                                    : at::linear(x, weight);
+  KeptResults* const kept = kept_by_first_run();
+  if (kept != nullptr && !empty) kept->keep(y.reshape({-1, out}));
+  return y;
 }
 
 }  // namespace weft

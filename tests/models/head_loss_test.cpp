@@ -140,6 +140,28 @@ TEST(HeadLoss, GivesAWideHeadAWideGradient) {
   EXPECT_FALSE(weight.grad().to(at::kBFloat16).to(at::kFloat).equal(weight.grad()));
 }
 
+// Over two passes into one sum, of a bf16 head too, whose gradient is not rounded then.
+TEST(HeadLoss, AddsToTheGradientThatItIsGiven) {
+  for (const at::ScalarType type : {at::kDouble, at::kBFloat16}) {
+    const Inputs in = inputs(type, false);
+    const at::ScalarType wide = type == at::kDouble ? at::kDouble : at::kFloat;
+    const Tensor sum = at::zeros(in.weight.sizes(), wide);
+    for (int pass = 0; pass < 2; ++pass) {
+      head_loss(in.hidden, in.weight, in.targets, {}, 7, sum).loss.backward();
+    }
+    EXPECT_FALSE(in.weight.grad().defined());
+    const Inputs alone{in.hidden.detach().clone().set_requires_grad(true),
+                       in.weight.detach().to(wide).set_requires_grad(true), in.targets};
+    head_loss(alone.hidden, alone.weight, alone.targets, {}, 7).loss.backward();
+    EXPECT_LE(max_difference(sum, alone.weight.grad() * 2), type == at::kDouble ? 1e-13 : 1e-5);
+    EXPECT_TRUE(in.hidden.grad().equal(alone.hidden.grad() * 2));
+    const at::NoGradGuard no_grad;
+    const Tensor before = sum.clone();
+    head_loss(in.hidden, in.weight, in.targets, {}, 7, sum);
+    EXPECT_TRUE(sum.equal(before));
+  }
+}
+
 // What the loss is multiplied with afterwards is not rounded to bf16.
 TEST(HeadLoss, IsScaledInTheWideType) {
   const Inputs in = inputs(at::kBFloat16, false);
@@ -166,6 +188,15 @@ TEST(HeadLossDeathTest, IsDifferentiatedOnce) {
                "at most once");
   torch::autograd::grad({loss}, {in.hidden}, {}, /*retain_graph=*/true);
   EXPECT_DEATH(torch::autograd::grad({loss}, {in.hidden}), "at most once");
+}
+
+TEST(HeadLossDeathTest, CannotWeightWhatItHasAdded) {
+  const Inputs in = inputs(at::kFloat, false);
+  const Tensor sum = at::zeros(in.weight.sizes(), at::kFloat);
+  const Tensor loss = head_loss(in.hidden, in.weight, in.targets, {}, 7, sum).loss * 2;
+  EXPECT_DEATH(loss.backward(), "is weighted");
+  EXPECT_DEATH(head_loss(in.hidden, in.weight, in.targets, {}, 7, sum.narrow(0, 0, 3)),
+               "a gradient of \\[3, 8\\]");
 }
 
 TEST(HeadLoss, IsZeroWithoutTargets) {

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -17,6 +18,8 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/function.h>
 
+#include "models/kernels/kept_results.h"
+#include "models/kernels/matmul.h"
 #include "models/memory_config.h"
 #include "models/recompute.h"
 #include "tests/support/closeness.h"
@@ -250,24 +253,71 @@ TEST(Recomputed, KeepsNothingBetweenThePasses) {
   EXPECT_TRUE(row.weights[0].grad().equal(other.weights[0].grad()));
 }
 
-int gelu_calls = 0;
+// How often operators of these names are called while this object lives.
+class Calls {
+ public:
+  Calls()
+      : handle_(at::addThreadLocalCallback(
+            at::RecordFunctionCallback(count).scopes({at::RecordScope::FUNCTION}))) {
+    counts().clear();
+  }
+  ~Calls() { at::removeCallback(handle_); }
+  Calls(const Calls&) = delete;
+  Calls& operator=(const Calls&) = delete;
+  int of(const std::string& name) const { return counts()[name]; }
+
+ private:
+  static std::map<std::string, int>& counts() {
+    thread_local std::map<std::string, int> counts;
+    return counts;
+  }
+  static std::unique_ptr<at::ObserverContext> count(const at::RecordFunction& call) {
+    ++counts()[call.name()];
+    return nullptr;
+  }
+  at::CallbackHandle handle_;
+};
+
+// Products are computed once and the rest twice; their results are gone after the backward pass.
+TEST(Recomputed, KeepsProductsWhereAsked) {
+  const Row whole, ours;
+  const Tensor back = fill({4, 6}, 0.4), upstream = fill({11, 4}, 0.9);
+  std::optional<c10::weak_intrusive_ptr<c10::StorageImpl>> first_product;
+  const auto part = [&](const Row& row) {
+    return [&](const Tensor& x, Values) {
+      const Tensor inner = linear_product(at::tanh(x), row.weights[0], row.weights[2]);
+      if (!first_product) first_product = inner.storage().getWeakStorageImpl();
+      const Tensor y = linear_product(inner.exp(), back);
+      forget_last_result();
+      return std::vector<Tensor>{y};
+    };
+  };
+  const Tensor expected = part(whole)(whole.x, Values::kWanted)[0];
+  (expected * upstream).sum().backward();
+  first_product.reset();
+  const Calls calls;
+  const Tensor y = recomputed(ours.x, part(ours), Keep::kProducts)[0];
+  EXPECT_TRUE(y.equal(expected));
+  EXPECT_FALSE(first_product->expired());
+  EXPECT_EQ(calls.of("aten::linear"), 2);
+  (y * upstream).sum().backward();
+  EXPECT_EQ(calls.of("aten::linear"), 2);
+  EXPECT_EQ(calls.of("aten::exp"), 2);
+  EXPECT_TRUE(first_product->expired());
+  EXPECT_LE(max_difference(ours.x.grad(), whole.x.grad()), 1e-14);
+  EXPECT_LE(max_difference(ours.weights[0].grad(), whole.weights[0].grad()), 1e-14);
+  EXPECT_LE(max_difference(ours.weights[2].grad(), whole.weights[2].grad()), 1e-14);
+}
 
 // Forward passes of gelu while a gpt2 of two layers, whose MLPs are cut into eight slices each,
 // makes its gradients.
 int gelus_of_a_step(const MemoryConfig& memory) {
   const TinyModel tiny(tiny_recipe(Family::kGpt2, 2));
   const CausalLM model(tiny->config(), tiny.store(), memory);
-  const auto count = [](const at::RecordFunction& call) -> std::unique_ptr<at::ObserverContext> {
-    gelu_calls += std::string(call.name()) == "aten::gelu" ? 1 : 0;
-    return nullptr;
-  };
-  gelu_calls = 0;
-  const at::CallbackHandle handle = at::addThreadLocalCallback(
-      at::RecordFunctionCallback(count).scopes({at::RecordScope::FUNCTION}));
+  const Calls calls;
   const Tensor tokens = token_row({1, 2, 3, 4, 5, 6, 7, 8});
   model.loss(tokens, tokens, Documents::whole_rows(1, 8, at::kCPU)).loss.backward();
-  at::removeCallback(handle);
-  return gelu_calls;
+  return calls.of("aten::gelu");
 }
 
 // Two forward passes of an MLP, whether its layer is computed again or not: the layer's second pass
@@ -372,12 +422,16 @@ TEST_P(MiniSequencesOfFamily, AreTheSameInBlocksThatAreComputedAgain) {
          {MiniSequences(MiniSequenceRule::kNone), MiniSequences(MiniSequenceRows{5, 7})}) {
       for (const StoreTypes& types : {cpu_types(at::kFloat), bf16}) {
         const Gradients kept = gradients(recipe, t, types, {mini_sequences});
-        for (const int64_t every : {1, 2, 3}) {
-          const Gradients again =
-              gradients(recipe, t, types, {mini_sequences, Recompute::kBlock, every});
+        for (const auto& [recompute, every] : {std::pair{Recompute::kBlock, 1},
+                                               {Recompute::kBlock, 2},
+                                               {Recompute::kBlock, 3},
+                                               {Recompute::kSelective, 1},
+                                               {Recompute::kSelective, 3}}) {
+          const Gradients again = gradients(recipe, t, types, {mini_sequences, recompute, every});
           ASSERT_EQ(again.size(), kept.size());
           for (const auto& [name, tensor] : kept) {
-            EXPECT_TRUE(again.at(name).equal(tensor)) << name << ", every " << every;
+            EXPECT_TRUE(again.at(name).equal(tensor))
+                << name << ", " << name_of(recompute) << ", every " << every;
           }
         }
       }

@@ -201,20 +201,22 @@ validation: {max_tokens: auto})",
        .from = "seed: 1",
        .to = R"(seed: 1
 memory: {recompute: blocks})",
-       .expected = "r.yaml:3:21: memory.recompute: is 'blocks', must be one of none, block; did "
-                   "you mean 'block'?"},
+       .expected = "r.yaml:3:21: memory.recompute: is 'blocks', must be one of none, selective, "
+                   "block; did you mean 'block'?"},
       {.name = "UnknownMiniSequences",
        .from = "seed: 1",
        .to = R"(seed: 1
 memory: {mini_sequences: non})",
-       .expected = "r.yaml:3:26: memory.mini_sequences: is 'non', must be auto, none or a map; did "
-                   "you mean "
-                   "'none'?"},
+       .expected =
+           "r.yaml:3:26: memory.mini_sequences: is 'non', must be auto, small, none or a map; did "
+           "you mean "
+           "'none'?"},
       {.name = "MiniSequencesAreANumber",
        .from = "seed: 1",
        .to = R"(seed: 1
 memory: {mini_sequences: 512})",
-       .expected = "r.yaml:3:26: memory.mini_sequences: is '512', must be auto, none or a map"},
+       .expected =
+           "r.yaml:3:26: memory.mini_sequences: is '512', must be auto, small, none or a map"},
       {.name = "MiniSequencesLackRows",
        .from = "seed: 1",
        .to = R"(seed: 1

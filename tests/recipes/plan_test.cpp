@@ -3,7 +3,9 @@
 #include "absl/strings/str_cat.h"
 #include <gtest/gtest.h>
 
+#include "models/attention.h"
 #include "models/causal_lm.h"
+#include "recipes/available_memory.h"
 #include "recipes/load.h"
 #include "tests/recipes/broken_recipes.h"
 
@@ -75,7 +77,7 @@ TEST(PlanMemory, MiniSequencesByHand) {
   const auto plan = [](const char* mini_sequences, int compute_bytes) {
     const auto recipe = parse_recipe(
         absl::StrCat("name: one\nmodel: {family: llama, hidden_size: 64, num_layers: 1, "
-                     "num_heads: 2, intermediate_size: 128, vocab_size: 1000}\nmemory: "
+                     "num_heads: 2, intermediate_size: 128, vocab_size: 1000}\nthreads: 3\nmemory: "
                      "{mini_sequences: ",
                      mini_sequences,
                      "}\nstages:\n- {steps: 1, sequence_length: 40, batch_tokens: 40, "
@@ -91,8 +93,10 @@ TEST(PlanMemory, MiniSequencesByHand) {
   // The layer without its inner values, and one slice: six of its values, and gradients of its
   // weights twice, the joint one among them.
   const int64_t slice = 4 * (6 * 30 * f + 10 * d * f);
-  EXPECT_EQ(whole.working - sliced.working, 4 * (n - 2) * v + 4 * n * 3 * f - slice);
-  // bf16: logits of two bytes, and the head's copy and a slice's part of its gradient beside it.
+  // Three threads' keys, values and gradients of a head, where attention runs in blocks.
+  const int64_t attention = has_cpu_attention(at::kFloat) ? 3 * n * (d / 2) * (3 * 4 + 8) : 0;
+  EXPECT_EQ(whole.working - sliced.working, 4 * (n - 2) * v + 4 * n * 3 * f / 2 + attention - slice);
+  // bf16: logits of two bytes.
   const MemoryPlan small = plan("{mlp_rows: 40, head_rows: 2}", 2);
   const MemoryPlan large = plan("{mlp_rows: 40, head_rows: 3}", 2);
   EXPECT_EQ(large.working - small.working, 2 * v);
@@ -124,6 +128,28 @@ TEST(PlanMemory, RecomputedBlocksByHand) {
   EXPECT_EQ(plan("{recompute: block}", 2, "true").activations -
                 plan("{recompute: block}", 2, "false").activations,
             2 * n * 2 * d);
+}
+
+// Selective: of the first layer its input, q, k, v, the attention's output, sums of H heads and the
+// result of o, and gate and up are kept; a token's result of down is not.
+TEST(PlanMemory, SelectiveByHand) {
+  const auto plan = [](const char* memory) {
+    const auto recipe = parse_recipe(
+        absl::StrCat("name: one\nmodel: {family: llama, hidden_size: 64, num_layers: 2, "
+                     "num_heads: 2, intermediate_size: 128}\nmemory: ",
+                     memory,
+                     "\nstages:\n- {steps: 1, sequence_length: 40, batch_tokens: 40, "
+                     "data: {sources: [{path: x}]}}\n"),
+        "one");
+    WEFT_CHECK(recipe.ok(), recipe.status());
+    return plan_memory(*recipe, 4);
+  };
+  const int64_t n = 40, d = 64, f = 128, heads = 2;
+  const int64_t attention = has_cpu_attention(at::kFloat) ? d + heads : 0;
+  const int64_t kept = 2 * n * 4 * (3 * d + attention + d + 2 * f);
+  const MemoryPlan selective = plan("{recompute: selective}"), block = plan("{recompute: block}");
+  EXPECT_EQ(selective.activations - block.activations, kept);
+  EXPECT_EQ(block.working - selective.working, kept / 2);
 }
 
 // One layer of jamba with experts, fp32, one token, beside the same layer with an MLP: instead of 3

@@ -9,7 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "recipes/plan.h"
+#include "recipes/available_memory.h"
 #include "tests/support/process.h"
 #include "trainer/convert.h"
 

@@ -1,0 +1,123 @@
+"""Longest sequence whose whole step fits under RLIMIT_DATA, and peak memory against length."""
+
+import math
+
+from workers import Worker, WorkerFailed, peer, table_head, table_row, weft
+
+RECIPE, VOCABULARY = "long.yaml", 128256
+MOST = 65536
+STEP = 64  # lengths are multiples of this
+GIB = 1 << 30
+# Column of the table -> settings of weft, or the variant of the peer.
+WEFT = {
+    "weft": ["memory.mini_sequences=auto", "memory.recompute=block"],
+    "weft, nothing computed again": ["memory.mini_sequences=none", "memory.recompute=none"],
+}
+PEERS = {"transformers, eager": "eager", "transformers, checkpointing": "checkpointed"}
+
+
+def start(name: str, precision: str, length: int, program: str, threads: int,
+          limit: int | None) -> Worker:
+    if name in PEERS:
+        return peer(["long", precision, PEERS[name], "1", str(length), str(threads)], limit)
+    return weft(program, RECIPE, [
+        f"threads={threads}", f"precision.compute={precision}", *WEFT[name],
+        f"stages.0.sequence_length={length}", f"stages.0.batch_tokens={length}",
+        f"stages.0.micro_batch_tokens={length}"], limit)
+
+
+def peak_mib(name: str, precision: str, length: int, program: str, threads: int,
+             limit: int | None) -> float | None:
+    """Peak of memory of whole steps at this length; None if they do not fit."""
+    worker = start(name, precision, length, program, threads, limit)
+    try:
+        for _ in range(2):  # the second has all of the optimiser's state from its beginning
+            worker.ask("step")
+        return worker.ask("info")["peak_mib"]
+    except WorkerFailed:
+        return None
+    finally:
+        worker.process.kill()
+        worker.process.wait()
+
+
+def longest(name: str, precision: str, program: str, threads: int, limit: int) -> int:
+    """By bisection to 5 %; 0 if not even the shortest fits."""
+    def fits(length: int) -> bool:
+        return peak_mib(name, precision, length, program, threads, limit) is not None
+
+    if not fits(STEP):
+        return 0
+    low, high = STEP, MOST
+    length = 1024
+    while high > 1.05 * low and high - low > STEP:
+        if fits(length):
+            low = length
+        else:
+            high = length
+        if low == MOST:
+            break
+        # Doubling until one fails, then the geometric mean of both ends.
+        middle = 2 * low if high == MOST and low >= 1024 else math.sqrt(low * high)
+        length = min(MOST, max(STEP, round(middle / STEP) * STEP))
+        if length in (low, high) and length != MOST:
+            length = low + STEP
+    return low
+
+
+def report_longest(program: str, threads: int, precisions: list[str], limit_gib: float) -> None:
+    limit = int(limit_gib * GIB)
+    names = [*WEFT, *PEERS]
+    print(f"\nLongest step under RLIMIT_DATA {limit_gib:g} GiB, vocabulary {VOCABULARY}, tied head, "
+          f"up to {MOST} tokens (to 5 %)\n")
+    print(table_head(["precision", *names, *(f"against {name}" for name in PEERS)]))
+    for precision in precisions:
+        found = {name: longest(name, precision, program, threads, limit) for name in names}
+        ratios = [f"{found['weft'] / found[name]:.1f}" if found[name] else "-" for name in PEERS]
+        print(table_row([precision, *found.values(), *ratios]), flush=True)
+
+
+def report_peaks(program: str, threads: int, precisions: list[str], limit_gib: float,
+                 plot: str) -> None:
+    lengths = [512 << i for i in range(6)]
+    names = [*WEFT, *PEERS]
+    print(f"\nPeak memory in MiB of a step, vocabulary {VOCABULARY}, tied head (-: over "
+          f"{limit_gib:g} GiB)\n")
+    print(table_head(["precision", "tokens", *names]))
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for precision in precisions:
+        for length in lengths:
+            cells = []
+            for name in names:
+                curve = curves.setdefault(f"{name}, {precision}", [])
+                failed = curve and curve[-1][0] != length // 2
+                peak = None if failed else peak_mib(name, precision, length, program, threads,
+                                                    int(limit_gib * GIB))
+                if peak is not None:
+                    curve.append((length, peak))
+                cells.append("-" if peak is None else f"{peak:.0f}")
+            print(table_row([precision, length, *cells]), flush=True)
+    if plot:
+        draw(curves, plot)
+
+
+def draw(curves: dict[str, list[tuple[int, float]]], path: str) -> None:
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "weft"  # the same picture from the same figures
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4.5))
+    for name, points in curves.items():
+        if points:
+            axes.plot(*zip(*points), marker="o", label=name,
+                      linestyle="-" if name.startswith("weft") else "--")
+    axes.set(xscale="log", yscale="log", xlabel="tokens of a step", ylabel="peak memory, MiB",
+             title=f"Whole steps, vocabulary {VOCABULARY}")
+    axes.set_xticks(sorted({x for points in curves.values() for x, _ in points}))
+    axes.get_xaxis().set_major_formatter(matplotlib.ticker.ScalarFormatter())
+    axes.minorticks_off()
+    axes.legend(fontsize=8)
+    axes.grid(alpha=0.3)
+    figure.savefig(path, metadata={"Date": None})

@@ -1,0 +1,104 @@
+"""Processes that train steps on demand: weft's (bench/step_bench.cpp) and its peers' (peer_step.py).
+
+Each waits for its turn. A step during which other programs took over 5 % of the cores is discarded
+and repeated.
+"""
+
+import ctypes.util
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+
+BENCH = os.path.dirname(os.path.abspath(__file__))
+CORES = len(os.sched_getaffinity(0))
+TICK = 1 / os.sysconf("SC_CLK_TCK")
+MOST_DISCARDED = 20  # steps in a row
+
+
+class WorkerFailed(Exception):
+    """The process ended before it answered; its last words are the argument."""
+
+
+class Worker:
+    """A process that answers each line with a line of JSON.
+
+    `data_limit`: bytes of anonymous memory that it may have (RLIMIT_DATA).
+    """
+
+    def __init__(self, command: list[str], environment: dict[str, str],
+                 data_limit: int | None = None):
+        def limit() -> None:
+            resource.setrlimit(resource.RLIMIT_DATA, (data_limit, data_limit))
+
+        self.process = subprocess.Popen(
+            command, env=os.environ | environment, text=True, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE if data_limit else None,
+            preexec_fn=limit if data_limit else None)
+        self.discarded = 0
+
+    def ask(self, line: str) -> dict:
+        try:
+            self.process.stdin.write(line + "\n")
+            self.process.stdin.flush()
+            answer = self.process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            words = self.process.stderr.read() if self.process.stderr else "see above"
+            raise WorkerFailed(f"{' '.join(self.process.args)}\n{words.strip()[-2000:]}")
+        return json.loads(answer)
+
+    def cpu_seconds(self) -> float:
+        with open(f"/proc/{self.process.pid}/stat") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) * TICK
+
+    def ask_undisturbed(self, line: str) -> dict:
+        for _ in range(MOST_DISCARDED):
+            start, busy, own = time.perf_counter(), busy_seconds(), self.cpu_seconds()
+            answer = self.ask(line)
+            elapsed = time.perf_counter() - start
+            foreign = (busy_seconds() - busy) - (self.cpu_seconds() - own)
+            if foreign <= 0.05 * CORES * elapsed + TICK:  # what the clocks can tell
+                return answer
+            self.discarded += 1
+        raise SystemExit(f"others took over 5 % of the cores {MOST_DISCARDED} times in a row")
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def busy_seconds() -> float:
+    """CPU time of all programs, and what was stolen from this machine."""
+    with open("/proc/stat") as stat:
+        fields = [int(f) for f in stat.readline().split()[1:]]
+    idle = fields[3] + fields[4]
+    return (sum(fields[:8]) - idle) * TICK
+
+
+def weft(program: str, recipe: str, settings: list[str], data_limit: int | None = None) -> Worker:
+    """A step_bench of bench/steps/RECIPE with KEY=VALUE settings."""
+    return Worker([program, f"{BENCH}/steps/{recipe}", *settings], {}, data_limit)
+
+
+def peer(arguments: list[str], data_limit: int | None = None) -> Worker:
+    """A peer_step.py with weft's own allocator and its settings (cli/allocator.cpp)."""
+    jemalloc = ctypes.util.find_library("jemalloc")
+    if jemalloc is None:
+        raise SystemExit("libjemalloc is missing: scripts/setup installs it")
+    allocator = {"LD_PRELOAD": jemalloc,
+                 "MALLOC_CONF": "dirty_decay_ms:-1,muzzy_decay_ms:-1,oversize_threshold:0,"
+                                "narenas:1,thp:always"}
+    return Worker([sys.executable, f"{BENCH}/peer_step.py", *arguments], allocator, data_limit)
+
+
+def table_head(columns: list[str]) -> str:
+    return "| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns)
+
+
+def table_row(cells: list[object]) -> str:
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"

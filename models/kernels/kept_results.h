@@ -1,0 +1,46 @@
+#pragma once
+// Results of matrix products and of attention that a part of a model keeps from its first run and
+// finds again in its second one, which then computes everything else anew (selective
+// recomputation, arXiv:2205.05198).
+#include <vector>
+
+#include "base/tensor.h"
+
+namespace weft {
+
+class KeptResults final {
+ public:
+  // The next result of the second run; undefined where nothing is known of it but its shape.
+  Tensor take();
+  void keep(const Tensor& result) { results_.push_back(result.detach()); }
+  // Nobody looks at the values of the result that was kept last: the second run need not have them.
+  void forget_last();
+
+ private:
+  std::vector<Tensor> results_;
+  size_t next_ = 0;
+};
+
+// What a run does with such results, on this thread and while this object lives: keep them, find
+// them, or (null) neither.
+class KeepingResults final {
+ public:
+  enum class Run { kFirst, kSecond };
+  KeepingResults(KeptResults* results, Run run);
+  ~KeepingResults();
+  KeepingResults(const KeepingResults&) = delete;
+  KeepingResults& operator=(const KeepingResults&) = delete;
+
+ private:
+  KeptResults* outer_results_;
+  Run outer_run_;
+};
+
+// Those that this run keeps, or finds; null if it doesn't.
+KeptResults* kept_by_first_run();
+KeptResults* kept_for_second_run();
+
+// As KeptResults::forget_last, in a first run that keeps results.
+void forget_last_result();
+
+}  // namespace weft
