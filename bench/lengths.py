@@ -34,7 +34,9 @@ def peak_mib(name: str, precision: str, length: int, program: str, threads: int,
         for _ in range(2):  # the second has all of the optimiser's state from its beginning
             worker.ask("step")
         return worker.ask("info")["peak_mib"]
-    except WorkerFailed:
+    except WorkerFailed as failure:
+        if not failure.lacks_memory:
+            raise
         return None
     finally:
         worker.process.kill()
@@ -48,20 +50,15 @@ def longest(name: str, precision: str, program: str, threads: int, limit: int) -
 
     if not fits(STEP):
         return 0
-    low, high = STEP, MOST
-    length = 1024
-    while high > 1.05 * low and high - low > STEP:
+    low, failed, length = STEP, None, 1024
+    while low < MOST and (failed is None or (failed > 1.05 * low and failed - low > STEP)):
         if fits(length):
             low = length
         else:
-            high = length
-        if low == MOST:
-            break
-        # Doubling until one fails, then the geometric mean of both ends.
-        middle = 2 * low if high == MOST and low >= 1024 else math.sqrt(low * high)
-        length = min(MOST, max(STEP, round(middle / STEP) * STEP))
-        if length in (low, high) and length != MOST:
-            length = low + STEP
+            failed = length
+        # Doubling until one fails, then between the longest that fits and the shortest that fails.
+        middle = 2 * low if failed is None else round(math.sqrt(low * failed) / STEP) * STEP
+        length = min(MOST, middle if failed is None else min(max(middle, low + STEP), failed - STEP))
     return low
 
 

@@ -6,7 +6,6 @@ fp32 masters here, which is faster than what weft does. AdamW is torch's fused o
 """
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -43,11 +42,15 @@ def transformers_loss(name: str, variant: str,
 
 
 def mambapy_loss(dtype: torch.dtype) -> tuple[torch.nn.Module, int, Callable]:
-    from mambapy.lm import LM
-    from mambapy.mamba import MambaConfig
+    # Its own language model (mambapy.lm) cannot be imported without a GPU's packages.
+    from mambapy.mamba import Mamba, MambaConfig, RMSNorm
 
-    vocabulary = 8192
-    model = LM(MambaConfig(d_model=512, n_layers=8, pscan=True), vocabulary).to(dtype).train()
+    vocabulary, width = 8192, 512
+    embedding = torch.nn.Embedding(vocabulary, width)
+    torch.nn.init.normal_(embedding.weight, std=0.02)
+    model = torch.nn.Sequential(embedding, Mamba(MambaConfig(d_model=width, n_layers=8)),
+                                RMSNorm(width), torch.nn.Linear(width, vocabulary, bias=False))
+    model = model.to(dtype).train()
 
     def loss(ids: torch.Tensor) -> torch.Tensor:
         logits = model(ids)[:, :-1].reshape(-1, vocabulary)
@@ -77,8 +80,9 @@ def main() -> int:
         return {"ms": 1e3 * (time.perf_counter() - start), "loss": loss.item()}
 
     def info() -> dict:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        return {"parameters": sum(p.numel() for p in model.parameters()), "peak_mib": peak}
+        with open("/proc/self/status") as status:  # not getrusage: it knows of the time before exec
+            peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+        return {"parameters": sum(p.numel() for p in model.parameters()), "peak_mib": peak / 1024}
 
     commands = {"step": step, "info": info}
     for line in sys.stdin:

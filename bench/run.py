@@ -2,8 +2,7 @@
 
 import argparse
 
-import torch
-import transformers
+from importlib.metadata import version
 
 import lengths
 import slices
@@ -39,8 +38,8 @@ def main() -> int:
             parser.error(f"no part '{part}'; there are {', '.join(PARTS)}")
     parts = arguments.parts or PARTS
     program, threads = arguments.program, arguments.threads
-    print(f"{CORES} cores, {threads} threads, torch {torch.__version__}, transformers "
-          f"{transformers.__version__}, medians of {arguments.repetitions} alternating steps\n")
+    print(f"{CORES} cores, {threads} threads, torch {version('torch')}, transformers "
+          f"{version('transformers')}, mambapy {version('mambapy')}\n")
     if "steps" in parts:
         steps.report(program, threads, arguments.repetitions, arguments.only, arguments.precision)
     if "slices" in parts:

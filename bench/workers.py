@@ -10,6 +10,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 
 BENCH = os.path.dirname(os.path.abspath(__file__))
@@ -19,7 +20,12 @@ MOST_DISCARDED = 20  # steps in a row
 
 
 class WorkerFailed(Exception):
-    """The process ended before it answered; its last words are the argument."""
+    """The process ended before it answered."""
+
+    def __init__(self, command: str, words: str, status: int):
+        super().__init__(f"{command} ended with status {status}:\n{words[-2000:]}")
+        missing = ("allocate", "bad_alloc", "memoryerror", "out of memory")
+        self.lacks_memory = status == -9 or any(word in words.lower() for word in missing)
 
 
 class Worker:
@@ -33,9 +39,10 @@ class Worker:
         def limit() -> None:
             resource.setrlimit(resource.RLIMIT_DATA, (data_limit, data_limit))
 
+        self.errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
             command, env=os.environ | environment, text=True, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE if data_limit else None,
+            stdout=subprocess.PIPE, stderr=self.errors,
             preexec_fn=limit if data_limit else None)
         self.discarded = 0
 
@@ -47,8 +54,10 @@ class Worker:
         except BrokenPipeError:
             answer = ""
         if not answer:
-            words = self.process.stderr.read() if self.process.stderr else "see above"
-            raise WorkerFailed(f"{' '.join(self.process.args)}\n{words.strip()[-2000:]}")
+            self.process.wait()
+            self.errors.seek(0)
+            raise WorkerFailed(" ".join(self.process.args), self.errors.read().strip(),
+                               self.process.returncode)
         return json.loads(answer)
 
     def cpu_seconds(self) -> float:

@@ -54,7 +54,9 @@ void add_validate(CLI::App& app, Context& context) {
       ->transform(CLI::AsNumberWithUnit(
           std::map<std::string, double>{
               {"b", 1}, {"mb", 1e6}, {"gb", 1e9}, {"mib", 1 << 20}, {"gib", 1 << 30}},
-          CLI::AsNumberWithUnit::CASE_INSENSITIVE, "GIB|MIB|GB|MB"))
+          static_cast<CLI::AsNumberWithUnit::Options>(CLI::AsNumberWithUnit::CASE_INSENSITIVE |
+                                                      CLI::AsNumberWithUnit::UNIT_REQUIRED),
+          "GIB|MIB|GB|MB"))
       ->check(CLI::PositiveNumber);
   command->footer("example: weft validate configs/quickstart.yaml --set model.num_layers=12");
   command->callback([options, &context] { context.run = [options] { return run(*options); }; });

@@ -83,6 +83,7 @@ Tensor Block::forward(const Tensor& x, const ForwardPass& pass) const {
   const Tensor normed = mixer_norm_(x, compute_type_);
   Tensor sum =
       x + std::visit([&](const auto& mixer) { return mixer.forward(normed, pass); }, mixer_);
+  // Nothing is computed from the mixer's last product but the sum.
   if (std::holds_alternative<std::monostate>(feed_forward_)) forget_last_result();
   add_feed_forward(pass.stats, pass.values, sum);
   return sum;

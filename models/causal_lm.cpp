@@ -21,7 +21,6 @@ namespace {
 constexpr char kEmbedding[] = "embedding.weight";
 constexpr char kPositions[] = "position_embedding.weight";
 constexpr char kFinalNorm[] = "final_norm";
-constexpr char kHead[] = "head.weight";
 
 bool has_dynamic_rope(const ModelConfig& config) {
   return std::any_of(config.layers.begin(), config.layers.end(), [](const LayerConfig& layer) {
@@ -104,7 +103,7 @@ ParameterTable parameter_table(const ModelConfig& config) {
   }
   Norm::declare(config.norm, kFinalNorm, config.hidden_size, table);
   if (!config.tie_embeddings) {
-    table.add({.name = kHead,
+    table.add({.name = kHeadWeight,
                .shape = {config.vocab_size, config.hidden_size},
                .sharding = {0, MeshAxis::kTensor},
                .init = initial_linear(config, Projection::kInto, config.hidden_size)});
@@ -119,9 +118,9 @@ CausalLM::CausalLM(const ModelConfig& config, const ParameterStore& store,
       memory_(memory),
       embedding_(store.compute(kEmbedding)),
       final_norm_(config.norm, store, kFinalNorm),
-      head_(config.tie_embeddings ? embedding_ : store.compute(kHead)),
+      head_(config.tie_embeddings ? embedding_ : store.compute(kHeadWeight)),
       embedding_gradient_(store.gradient(kEmbedding)),
-      head_gradient_(config.tie_embeddings ? embedding_gradient_ : store.gradient(kHead)) {
+      head_gradient_(config.tie_embeddings ? embedding_gradient_ : store.gradient(kHeadWeight)) {
   if (config.learned_positions > 0) position_embedding_ = store.compute(kPositions);
   blocks_.reserve(config.layers.size());
   for (size_t i = 0; i < config.layers.size(); ++i) {

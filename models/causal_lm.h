@@ -20,6 +20,8 @@
 
 namespace weft {
 
+inline constexpr char kHeadWeight[] = "head.weight";  // where it is not tied
+
 // Every parameter of the model, in the order of the forward pass.
 ParameterTable parameter_table(const ModelConfig& config);
 

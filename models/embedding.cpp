@@ -7,6 +7,8 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/check.h"
+#include "base/profile.h"
+#include "models/kernels/untracked.h"
 
 namespace weft {
 namespace {
@@ -29,18 +31,13 @@ void add_rows(const Tensor& gradient, const Tensor& tokens, const Tensor& dy, in
   });
 }
 
-// What the backward pass adds to.
-struct Sum {
-  Tensor gradient;
-};
-
 class Lookup final : public torch::autograd::Function<Lookup> {
  public:
   static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& weight,
-                        const Tensor& tokens, int64_t padding_id, const Sum& sum) {
+                        const Tensor& tokens, int64_t padding_id, const Untracked& sum) {
     ctx->save_for_backward({tokens});
     ctx->saved_data["padding"] = padding_id;
-    ctx->saved_data["gradient"] = sum.gradient;
+    ctx->saved_data["gradient"] = sum.tensor;
     return at::embedding(weight, tokens, padding_id);
   }
 
@@ -51,6 +48,8 @@ class Lookup final : public torch::autograd::Function<Lookup> {
     const Tensor gradient = ctx->saved_data["gradient"].toTensor();
     const int64_t padding_id = ctx->saved_data["padding"].toInt();
     const Tensor dy = grads[0].reshape({tokens.size(0), gradient.size(1)}).contiguous();
+    const ProfileSpan span("weft::embedding_backward", WorkKind::kElementwise,
+                           {.bytes = 3.0 * static_cast<double>(dy.nbytes())});
     if (!gradient.is_cpu()) {
       gradient.add_(at::embedding_dense_backward(dy, tokens, gradient.size(0), padding_id, false));
     } else if (gradient.scalar_type() == at::kDouble) {
@@ -74,7 +73,7 @@ Tensor embedding_lookup(const Tensor& weight, const Tensor& tokens, int64_t padd
                  (weight.scalar_type() == at::kFloat || weight.scalar_type() == at::kDouble),
              "embedding_lookup in ", weight.toString(), " ", weight.sizes(), ", gradient ",
              gradient.toString(), " ", gradient.sizes());
-  return Lookup::apply(weight, tokens, padding_id, Sum{gradient});
+  return Lookup::apply(weight, tokens, padding_id, Untracked{gradient});
 }
 
 }  // namespace weft

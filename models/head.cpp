@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "models/kernels/dispatch.h"
 #include "models/kernels/matmul.h"
+#include "models/kernels/untracked.h"
 #include "models/mini_sequences.h"
 
 namespace weft {
@@ -46,30 +47,25 @@ Sums sum_slices(const Tensor& hidden, const Tensor& weight, const Tensor& target
   return sums;
 }
 
-// What the weight's gradient is added to, if defined.
-struct WeightSum {
-  Tensor gradient;
-};
-
 class HeadLossFunction final : public torch::autograd::Function<HeadLossFunction> {
  public:
   // loss, nll_sum, penalty_sum
   static torch::autograd::variable_list forward(torch::autograd::AutogradContext* ctx,
                                                 const Tensor& hidden, const Tensor& weight,
                                                 const Tensor& targets, const LossWeights& weights,
-                                                int64_t rows, const WeightSum& weight_sum) {
+                                                int64_t rows, const Untracked& weight_sum) {
     Sums sums;
     const at::ScalarType type = hidden.scalar_type();
     if (hidden.requires_grad()) sums.hidden_grad = at::empty_like(hidden);
-    if (weight.requires_grad() && weight_sum.gradient.defined()) {
-      sums.head_grad = weight_sum.gradient;
+    if (weight.requires_grad() && weight_sum.tensor.defined()) {
+      sums.head_grad = weight_sum.tensor;
     } else if (weight.requires_grad()) {
       sums.head_grad = at::zeros(weight.sizes(), weight.options().dtype(wide_type(type)));
     }
     sums = sum_slices(hidden.contiguous(), weight.to(type), targets, weights, rows, sums);
     ctx->saved_data["hidden"] = sums.hidden_grad;
-    ctx->saved_data["head"] = weight_sum.gradient.defined() ? Tensor() : sums.head_grad;
-    ctx->saved_data["added"] = weight_sum.gradient.defined();
+    ctx->saved_data["head"] = weight_sum.tensor.defined() ? Tensor() : sums.head_grad;
+    ctx->saved_data["added"] = weight_sum.tensor.defined();
     const Tensor loss = (sums.nll + sums.penalty) * weights.target;
     ctx->mark_non_differentiable({sums.nll, sums.penalty});
     return {loss, sums.nll, sums.penalty};
@@ -125,7 +121,7 @@ HeadLoss head_loss(const Tensor& hidden, const Tensor& weight, const Tensor& tar
     return {(sums.nll + sums.penalty) * weights.target, sums.nll, sums.penalty};
   }
   const auto results =
-      HeadLossFunction::apply(hidden, weight, targets, weights, rows, WeightSum{weight_gradient});
+      HeadLossFunction::apply(hidden, weight, targets, weights, rows, Untracked{weight_gradient});
   return {results[0], results[1], results[2]};
 }
 

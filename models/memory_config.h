@@ -37,8 +37,8 @@ struct MemoryConfig {
     schema.field("recompute", self.recompute, any(),
                  "block: of a layer its input alone is kept for the backward pass, where the "
                  "layer is computed again; selective: also the results of its matrix products "
-                 "and (on the CPU) of attention, so that only what is cheap is computed again. "
-                 "The numbers stay the same");
+                 "and (on the CPU) of attention, so that only what is cheap is computed again "
+                 "(and experts in slices). The numbers stay the same");
     schema.field("recompute_every", self.recompute_every, within(1, 10000),
                  "recompute takes every n-th layer, from the first on, and keeps the others");
   }

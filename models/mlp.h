@@ -22,7 +22,8 @@ class Mlp final {
   Mlp(const MlpConfig& config, const MiniSequences& mini_sequences, const ParameterStore& store,
       const std::string& prefix);
 
-  // x [..., d] -> [..., d], by mini-sequences. `values`: as of in_slices.
+  // x [..., d] -> [..., d], by mini-sequences. `values`: as of in_slices. REQUIRES: where a block
+  // is computed again (models/recompute.h), its values are only added to what the block gives.
   Tensor forward(const Tensor& x, Values values = Values::kWanted) const;
 
   // Whether there is a kernel for a few rows on the CPU: SwiGLU alone has one.

@@ -172,6 +172,8 @@ class Recomputed final : public torch::autograd::Function<Recomputed> {
     const KeepingResults keeping(again.keeps_results ? &again.results : nullptr, number);
     Run result{x.detach().set_requires_grad(true), {}};
     result.outputs = again.f(result.x, values);
+    WEFT_CHECK(number == KeepingResults::Run::kFirst || again.results.all_taken(),
+               "the second run of a part computes other products than the first");
     return result;
   }
 };

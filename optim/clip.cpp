@@ -5,7 +5,6 @@
 #include <vector>
 
 #include <ATen/Parallel.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/linalg_vector_norm.h>
 
 namespace weft {
@@ -63,10 +62,8 @@ double gradient_norm(const ParameterStore& store) {
   return std::sqrt(sum);
 }
 
-void clip_gradients(ParameterStore& store, double norm, double max_norm) {
-  if (max_norm <= 0 || !(norm > max_norm) || !std::isfinite(norm)) return;
-  const at::NoGradGuard no_grad;
-  for (Parameter& p : store.parameters()) p.gradient.mul_(max_norm / norm);
+double clip_factor(double norm, double max_norm) {
+  return max_norm > 0 && norm > max_norm && std::isfinite(norm) ? max_norm / norm : 1;
 }
 
 }  // namespace weft

@@ -7,7 +7,7 @@ namespace weft {
 // Euclidean norm of all gradients, each row summed in fp64 in the order of the table.
 double gradient_norm(const ParameterStore& store);
 
-// Scales every gradient by max_norm / norm if norm > max_norm > 0.
-void clip_gradients(ParameterStore& store, double norm, double max_norm);
+// What every gradient is multiplied by: max_norm / norm if norm > max_norm > 0 and finite, else 1.
+double clip_factor(double norm, double max_norm);
 
 }  // namespace weft

@@ -1,10 +1,9 @@
 #include "optim/optimizer.h"
 
 #include "absl/strings/str_cat.h"
-#include <ATen/core/grad_mode.h>
-#include <ATen/ops/_fused_adamw.h>
-#include <ATen/ops/full.h>
 #include <ATen/ops/zeros_like.h>
+
+#include "models/kernels/adamw.h"
 
 namespace weft {
 
@@ -23,27 +22,26 @@ Optimizer::Optimizer(const OptimConfig& config, ParameterStore& store)
   }
 }
 
-void Optimizer::update(int64_t step, double lr) {
-  const at::NoGradGuard no_grad;
-  // The kernel reads the number of the update from a tensor a parameter.
-  const Tensor number = at::full({}, static_cast<double>(step + 1),
-                                 at::TensorOptions(at::kFloat).device(store_.types().device));
+void Optimizer::update(int64_t step, double lr, double gradient_scale) {
   for (const WeightDecay decay : {WeightDecay::kYes, WeightDecay::kNo}) {
-    std::vector<Tensor> masters, gradients, ms, vs;
+    std::vector<AdamWTensors> rows;
     const std::vector<Parameter>& parameters = store_.parameters();
     for (size_t i = 0; i < parameters.size(); ++i) {
-      if (parameters[i].spec->decay != decay) continue;
-      masters.push_back(parameters[i].master.detach());
-      gradients.push_back(parameters[i].gradient);
-      ms.push_back(m_[i]);
-      vs.push_back(v_[i]);
+      const Parameter& p = parameters[i];
+      if (p.spec->decay != decay) continue;
+      rows.push_back({.master = p.master,
+                      .gradient = p.gradient,
+                      .m = m_[i],
+                      .v = v_[i],
+                      .copy = p.compute.is_same(p.master) ? Tensor() : p.compute});
     }
-    if (masters.empty()) continue;
-    const std::vector<Tensor> numbers(masters.size(), number);
-    at::_fused_adamw_(masters, gradients, ms, vs, /*max_exp_avg_sqs=*/{}, numbers, lr,
-                      config_.betas[0], config_.betas[1],
-                      decay == WeightDecay::kYes ? config_.weight_decay : 0.0, config_.eps,
-                      /*amsgrad=*/false, /*maximize=*/false);
+    adamw(rows, {.number = step + 1,
+                 .lr = lr,
+                 .beta1 = config_.betas[0],
+                 .beta2 = config_.betas[1],
+                 .eps = config_.eps,
+                 .weight_decay = decay == WeightDecay::kYes ? config_.weight_decay : 0.0,
+                 .gradient_scale = gradient_scale});
   }
 }
 

@@ -1,10 +1,10 @@
 #pragma once
-// AdamW over the rows of a parameter store (arXiv:1711.05101): what the trainer calls once a step,
-// after clipping. Decay acts on the rows whose table entry says so. Read first in this folder.
+// AdamW over the rows of a parameter store (arXiv:1711.05101): what the trainer calls once a step.
+// Decay acts on the rows whose table entry says so. Read first in this folder.
 //
 //   Optimizer optimizer(config, store);
-//   clip_gradients(store, gradient_norm(store), config.clip_norm);  // optim/clip.h
-//   optimizer.update(step, learning_rate);
+//   const double factor = clip_factor(gradient_norm(store), config.clip_norm);  // optim/clip.h
+//   optimizer.update(step, learning_rate, factor);
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -45,10 +45,10 @@ class Optimizer final {
   // Moments start at zero. `store` must outlive the optimiser.
   Optimizer(const OptimConfig& config, ParameterStore& store);
 
-  // One update of every master from `gradient`, as update number `step` (0-based, counts all
-  // updates of the run: bias correction uses step + 1) at learning rate `lr`. Leaves gradients as
-  // they are.
-  void update(int64_t step, double lr);
+  // One update of every master from gradient_scale * `gradient`, as update number `step` (0-based,
+  // counts all updates of the run: bias correction uses step + 1) at learning rate `lr`, and of the
+  // compute values with them. Leaves gradients as they are.
+  void update(int64_t step, double lr, double gradient_scale = 1);
 
   // The moments as logical tensors "<name>.m" and "<name>.v", sharing storage: for checkpoints, in
   // both directions.

@@ -18,7 +18,8 @@ namespace weft {
 
 enum class ScheduleKind { kConstant, kLinear, kCosine, kWsd };
 constexpr auto enum_names(ScheduleKind) {
-  return std::array{EnumName{ScheduleKind::kConstant, "constant"}, EnumName{ScheduleKind::kLinear, "linear"},
+  return std::array{EnumName{ScheduleKind::kConstant, "constant"},
+                    EnumName{ScheduleKind::kLinear, "linear"},
                     EnumName{ScheduleKind::kCosine, "cosine"}, EnumName{ScheduleKind::kWsd, "wsd"}};
 }
 enum class DecayShape { kSqrt, kLinear };
@@ -42,7 +43,8 @@ struct ScheduleConfig {
       schema.field("decay", self.decay, any(), "shape of the final decay: 1 - sqrt, or linear");
     });
     schema.when(self.kind != ScheduleKind::kConstant, "kind: linear, cosine or wsd", [&] {
-      schema.field("final_fraction", self.final_fraction, within(0, 1), "last learning rate / peak");
+      schema.field("final_fraction", self.final_fraction, within(0, 1),
+                   "last learning rate / peak");
     });
   }
 };

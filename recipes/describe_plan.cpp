@@ -193,8 +193,8 @@ std::string memory_lines(const Recipe& recipe) {
 
 std::string longest_line(const Recipe& recipe, std::optional<int64_t> memory_bytes) {
   // A GPU that isn't here has no memory to fit into.
-  if (!memory_bytes.has_value() && recipe.device == DeviceKind::kCuda && !at::hasCUDA()) return "";
-  const bool cuda = recipe.device != DeviceKind::kCpu && at::hasCUDA();
+  const bool cuda = runs_on_cuda(recipe);
+  if (!memory_bytes.has_value() && cuda && !at::hasCUDA()) return "";
   const int64_t bytes = memory_bytes.value_or(available_memory(cuda ? at::kCUDA : at::kCPU));
   const int64_t longest = longest_sequence(recipe, compute_bytes(recipe), bytes);
   return absl::StrFormat("longest sequence that fits in %s: %s\n",

@@ -13,11 +13,6 @@
 namespace weft {
 namespace {
 
-bool runs_on_cuda(const Recipe& recipe) {
-  return recipe.device == DeviceKind::kCuda ||
-         (recipe.device == DeviceKind::kAuto && at::hasCUDA());
-}
-
 using Report = void (*)(Problems&, const char* key, std::string message);
 
 void as_error(Problems& problems, const char* key, std::string message) {
@@ -63,6 +58,11 @@ std::string refuse_kind(const StartConfig& init) {
 Report report_for(Purpose purpose) { return purpose == Purpose::kTrain ? as_error : as_warning; }
 
 }  // namespace
+
+bool runs_on_cuda(const Recipe& recipe) {
+  return recipe.device == DeviceKind::kCuda ||
+         (recipe.device == DeviceKind::kAuto && at::hasCUDA());
+}
 
 int compute_bytes(const Recipe& recipe) {
   switch (recipe.precision.compute) {
@@ -131,13 +131,10 @@ void check_memory(Recipe& recipe, Purpose purpose, Problems& problems) {
   const at::DeviceType device = cuda ? at::kCUDA : at::kCPU;
   const int width = compute_bytes(recipe);
   const int64_t available = available_memory(device);
-  int64_t needed = plan_memory(recipe, width).total();
-  MiniSequences& slices = recipe.memory.mini_sequences;
-  if (needed > available && !slices.map.has_value() && slices.word == MiniSequenceRule::kAuto) {
-    slices = MiniSequenceRule::kSmall;
-    const int64_t smaller = plan_memory(recipe, width).total();
-    if (smaller == needed) slices = MiniSequenceRule::kAuto;
-    needed = smaller;
+  const MiniSequences before = recipe.memory.mini_sequences;
+  const int64_t needed = fit_mini_sequences(recipe, width, available);
+  if (!(recipe.memory.mini_sequences == before)) {
+    problems.warn("memory.mini_sequences", "is auto, which is small here, for lack of memory");
   }
   if (needed <= available) return;
   report_for(purpose)(

@@ -34,6 +34,9 @@ void check_environment(const Recipe& recipe, Purpose purpose, Problems& problems
 // device nothing happens. REQUIRES: a recipe without problems.
 void check_memory(Recipe& recipe, Purpose purpose, Problems& problems);
 
+// Whether this recipe runs on a GPU on this machine, or says so.
+bool runs_on_cuda(const Recipe& recipe);
+
 // Bytes of one value in the compute type that this recipe uses on this machine: 2, 4 or 8.
 int compute_bytes(const Recipe& recipe);
 

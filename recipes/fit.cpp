@@ -73,11 +73,7 @@ int64_t longest_sequence(const Recipe& recipe, int compute_bytes, int64_t bytes)
       stage.sequence_length = length;
       stage.micro_batch_tokens = Auto<int64_t>(length);
     }
-    if (plan_memory(longer, compute_bytes).total() <= bytes) return true;
-    MiniSequences& slices = longer.memory.mini_sequences;
-    if (slices.map.has_value() || slices.word != MiniSequenceRule::kAuto) return false;
-    slices = MiniSequenceRule::kSmall;  // what auto becomes where memory is short
-    return plan_memory(longer, compute_bytes).total() <= bytes;
+    return fit_mini_sequences(longer, compute_bytes, bytes) <= bytes;
   };
   int64_t low = 0, high = positions > 0 ? positions + 1 : int64_t{1} << 40;
   while (high - low > 1) {
@@ -87,6 +83,18 @@ int64_t longest_sequence(const Recipe& recipe, int compute_bytes, int64_t bytes)
   return low;
 }
 
+int64_t fit_mini_sequences(Recipe& recipe, int compute_bytes, int64_t bytes) {
+  const int64_t needed = plan_memory(recipe, compute_bytes).total();
+  MiniSequences& slices = recipe.memory.mini_sequences;
+  const bool is_auto = !slices.map.has_value() && slices.word == MiniSequenceRule::kAuto;
+  if (needed <= bytes || !is_auto) return needed;
+  slices = MiniSequenceRule::kSmall;
+  const int64_t smaller = plan_memory(recipe, compute_bytes).total();
+  if (smaller < needed) return smaller;
+  slices = MiniSequenceRule::kAuto;
+  return needed;
+}
+
 std::vector<SmallerPlan> plans_that_fit(const Recipe& recipe, int compute_bytes, int64_t bytes) {
   std::vector<SmallerPlan> fitting;
   const auto try_out = [&](SmallerPlan plan, const Recipe& changed) {
@@ -94,16 +102,19 @@ std::vector<SmallerPlan> plans_that_fit(const Recipe& recipe, int compute_bytes,
     if (!plan.sets.empty() && plan.bytes <= bytes) fitting.push_back(std::move(plan));
   };
   const std::vector<Change> changes = changes_of(recipe);
-  // Each change alone; where none is enough, the first and the last together.
+  // Each change alone; where none is enough, slices with each of the others.
   const auto combinations = [&](const SmallerPlan& base, const Recipe& start) {
     for (const Change& change : changes) {
       Recipe changed = start;
       try_out(with_change(base, change, changed), changed);
     }
-    if (!fitting.empty() || changes.size() < 2) return;
-    Recipe changed = start;
-    const SmallerPlan first = with_change(base, changes.front(), changed);
-    try_out(with_change(first, changes.back(), changed), changed);
+    const bool slices = !changes.empty() && changes[0].sets[0].rfind("memory.mini", 0) == 0;
+    if (!fitting.empty() || !slices) return;
+    for (size_t i = 1; i < changes.size(); ++i) {
+      Recipe changed = start;
+      const SmallerPlan first = with_change(base, changes[0], changed);
+      try_out(with_change(first, changes[i], changed), changed);
+    }
   };
   Recipe one = recipe;
   const SmallerPlan alone = with_one_sequence({}, one);

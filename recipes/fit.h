@@ -12,9 +12,14 @@ namespace weft {
 
 // The longest sequence, one a forward pass, whose training takes at most `bytes` (with
 // mini-sequences that are `auto` or, for lack of memory, `small`); 0 if one of a single token takes
-// more. Sequences of GPT-2 end where its positions do. REQUIRES: a recipe
+// more. By bisection: where slices begin beyond it, one that is longer still may fit. Sequences of
+// GPT-2 end where its positions do. REQUIRES: a recipe
 // without problems.
 int64_t longest_sequence(const Recipe& recipe, int compute_bytes, int64_t bytes);
+
+// Mini-sequences that are `auto` become `small` if the plan takes more than `bytes` as it is, and
+// less with them. Bytes of the plan. REQUIRES: a recipe without problems.
+int64_t fit_mini_sequences(Recipe& recipe, int compute_bytes, int64_t bytes);
 
 // Settings over the recipe, as `--set` takes them, with which the plan is smaller.
 struct SmallerPlan {
@@ -22,9 +27,9 @@ struct SmallerPlan {
   int64_t bytes = 0;  // of the plan with them
 };
 
-// Plans of the same training (no other model, sequences or updates) that take at most `bytes`, with
-// as few settings as it takes, those that cost least time first. Empty if there is none. REQUIRES:
-// a recipe without problems.
+// Plans of the same training (no other model, sequences or updates) that take at most `bytes`: with
+// one setting, if there are any, else with two, else with one sequence a forward pass besides;
+// those that cost least time first. Empty if there is none. REQUIRES: a recipe without problems.
 std::vector<SmallerPlan> plans_that_fit(const Recipe& recipe, int compute_bytes, int64_t bytes);
 
 // "with memory.recompute=block (1.9 GiB) or ..", or what remains if nothing fits: the longest

@@ -8,6 +8,7 @@
 
 #include "models/attention.h"
 #include "models/causal_lm.h"
+#include "recipes/environment.h"
 
 namespace weft {
 namespace {
@@ -186,7 +187,8 @@ double head_bytes(const ModelConfig& config, const MiniSequences& mini_sequences
                                                     config.vocab_size, static_cast<int64_t>(w.x)));
   const double d = static_cast<double>(config.hidden_size);
   const double vocabulary = static_cast<double>(config.vocab_size);
-  const double copy = w.x != w.m && config.tie_embeddings ? w.x : 0;
+  double copy = w.x != w.m && config.tie_embeddings ? w.x : 0;
+  if (w.x != w.m && !w.block_attention) copy += w.x;  // a slice's part of the head's gradient
   return rows * vocabulary * w.x + static_cast<double>(tokens) * d * w.x + vocabulary * d * copy;
 }
 
@@ -200,16 +202,19 @@ MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes) {
   const ModelConfig config = build_config(recipe.model);
   const Widths w{.x = static_cast<double>(compute_bytes),
                  .m = std::max(4.0, static_cast<double>(compute_bytes)),
-                 .block_attention = recipe.device != DeviceKind::kCuda &&
+                 .block_attention = !runs_on_cuda(recipe) &&
                                     has_cpu_attention(compute_bytes == 2   ? at::kBFloat16
                                                       : compute_bytes == 4 ? at::kFloat
                                                                            : at::kDouble)};
-  double masters = 0, copies = 0;  // elements
+  double masters = 0, copies = 0, copies_gradients = 0;  // elements
   const ParameterTable table = parameter_table(config);
   for (const ParameterSpec& spec : table.rows()) {
     const double elements = static_cast<double>(spec.numel());
     masters += elements;
-    if (w.x != w.m && spec.compute == ComputeType::kRecipe) copies += elements;
+    if (w.x == w.m || spec.compute != ComputeType::kRecipe) continue;
+    copies += elements;
+    // The head's gradient is made in the masters' type.
+    if (spec.name != kHeadWeight) copies_gradients += elements;
   }
   int64_t tokens = 0, length = 0;
   for (const StageConfig& stage : recipe.stages) {
@@ -241,7 +246,7 @@ MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes) {
   }
   return {
       .parameters = to_bytes(w.m * masters + w.x * copies),
-      .gradients = to_bytes(w.m * masters + w.x * copies),
+      .gradients = to_bytes(w.m * masters + w.x * copies_gradients),
       .optimizer = to_bytes(2 * w.m * masters),
       .activations = to_bytes(kept),
       .working = to_bytes(head_bytes(config, mini_sequences, tokens, w) + largest + kProcessBytes)};

@@ -1,6 +1,7 @@
 #pragma once
 // What a run needs, before anything is allocated: parameters, FLOPs and bytes, all from the model's
-// config and its parameter table (spec/models.md 15, spec/parallel.md 17).
+// config, its parameter table, and how this machine computes (spec/models.md 15, spec/parallel.md
+// 17).
 #include <cstdint>
 #include <optional>
 #include <string>

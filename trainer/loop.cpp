@@ -128,6 +128,9 @@ absl::Status Run::restore(const Checkpoint& checkpoint) {
     log_.warning("the run used ", threads, " threads and goes on with ", runtime_.threads,
                  ": numbers may differ in their last bits");
   }
+  if (!(stored.memory.mini_sequences == recipe_.memory.mini_sequences)) {
+    log_.warning("the run used other memory.mini_sequences: numbers may differ in their last bits");
+  }
   return absl::OkStatus();
 }
 
@@ -176,8 +179,7 @@ absl::Status Run::update(const StepPlace& place, RunMetrics& metrics) {
   const double lr = learning_rate(stage.schedule, place.step, stage.steps);
   const Verdict verdict = judge(recipe_.guard, result.loss, result.grad_norm, state_);
   if (verdict == Verdict::kUpdate) {
-    optimizer_.update(state_.step, lr);
-    store_.refresh_compute();
+    optimizer_.update(state_.step, lr, result.clip_factor);
   } else {
     log_.warning("update ", state_.step + 1, " skipped: loss ", result.loss, ", gradient norm ",
                  result.grad_norm, " (running mean ", state_.grad_norm_mean, ")");
@@ -270,8 +272,10 @@ absl::StatusOr<TrainEnd> Run::loop() {
   return TrainEnd::kStopped;
 }
 
-absl::StatusOr<TrainEnd> open_and_run(const Recipe& recipe, const TrainOptions& options,
-                                      const Runtime& runtime, Log& log) {
+}  // namespace
+
+absl::StatusOr<TrainEnd> train(const Recipe& recipe, const TrainOptions& options, Log& log) {
+  const Runtime runtime = resolve_runtime(recipe);
   if (options.profile && !runtime.types.device.is_cpu()) {
     return bad_input("--profile is for runs on the CPU: what a GPU does it would not see");
   }
@@ -292,25 +296,19 @@ absl::StatusOr<TrainEnd> open_and_run(const Recipe& recipe, const TrainOptions& 
     return bad_input(directory.log_file().string(), ": cannot be written");
   }
   log.info(recipe.name, ": ", describe(runtime), ", ", directory.path().string());
-  Run run(recipe, options, runtime, std::move(data), std::move(directory), log);
-  WEFT_RETURN_IF_ERROR(run.restore_or_initialize(std::move(initial)));
-  if (run.finished()) {
-    WEFT_RETURN_IF_ERROR(run.describe_run());
-    log.info("finished: all updates are done; ", options.run_dir.string());
-    return TrainEnd::kFinished;
-  }
-  WEFT_RETURN_IF_ERROR(run.check_space());
-  WEFT_RETURN_IF_ERROR(run.describe_run());
-  return run.loop();
-}
-
-}  // namespace
-
-absl::StatusOr<TrainEnd> train(const Recipe& recipe, const TrainOptions& options, Log& log) {
-  const Runtime runtime = resolve_runtime(recipe);
   try {
-    return open_and_run(recipe, options, runtime, log);
-  } catch (const std::exception& error) {  // LibTorch's way to say so
+    Run run(recipe, options, runtime, std::move(data), std::move(directory), log);
+    WEFT_RETURN_IF_ERROR(run.restore_or_initialize(std::move(initial)));
+    if (run.finished()) {
+      WEFT_RETURN_IF_ERROR(run.describe_run());
+      log.info("finished: all updates are done; ", options.run_dir.string());
+      return TrainEnd::kFinished;
+    }
+    WEFT_RETURN_IF_ERROR(run.check_space());
+    WEFT_RETURN_IF_ERROR(run.describe_run());
+    return run.loop();
+  } catch (const std::exception& error) {
+    // An exception is LibTorch's way to say that memory is missing; any other is for main.
     const std::optional<absl::Status> failure = out_of_memory(error, recipe, runtime);
     if (!failure.has_value()) throw;
     return *failure;

@@ -1,6 +1,6 @@
 #include "trainer/out_of_memory.h"
 
-#include <cstdlib>
+#include <algorithm>
 #include <cstring>
 #include <new>
 #include <string>
@@ -49,7 +49,7 @@ std::optional<absl::Status> out_of_memory(const std::exception& error, const Rec
   const int64_t needed = plan_memory(recipe, width).total();
   const int64_t available = available_memory(runtime.types.device.type());
   // Something else takes part of the memory if the recipe should have fitted.
-  const int64_t limit = std::min(available, needed - 1);
+  const auto limit = static_cast<int64_t>(0.8 * static_cast<double>(std::min(available, needed)));
   return run_failure(
       "training does not fit into memory: ",
       asked_for(libtorch == nullptr ? error.what() : libtorch->what_without_backtrace()),

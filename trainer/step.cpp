@@ -53,7 +53,7 @@ StepResult compute_gradients(const CausalLM& model, ParameterStore& store,
   }
   result.expert_load = expert_load(counts);
   result.grad_norm = gradient_norm(store);
-  clip_gradients(store, result.grad_norm, clip_norm);
+  result.clip_factor = clip_factor(result.grad_norm, clip_norm);
   return result;
 }
 

@@ -14,17 +14,18 @@
 namespace weft {
 
 struct StepResult {
-  double loss = 0;       // nats per target, over the whole step
-  double penalty = 0;    // what z-loss and label smoothing add to it
-  double aux_loss = 0;   // weighted auxiliary losses, mean over the step's sequences
-  double grad_norm = 0;  // before clipping
+  double loss = 0;         // nats per target, over the whole step
+  double penalty = 0;      // what z-loss and label smoothing add to it
+  double aux_loss = 0;     // weighted auxiliary losses, mean over the step's sequences
+  double grad_norm = 0;    // before clipping
+  double clip_factor = 1;  // what clipping multiplies the gradients by, in the update
   int64_t targets = 0;
   // Per MoE layer: the busiest expert's assignments over the mean (1 = balanced, E / k at worst).
   std::vector<double> expert_load;
 };
 
 // Leaves the gradient of (sum of nll and penalties) / targets + (sum of aux) / sequences in
-// `store`, clipped to `clip_norm`. REQUIRES: gradients are clear. A step without targets has loss
+// `store`, not clipped yet. REQUIRES: gradients are clear. A step without targets has loss
 // 0.
 StepResult compute_gradients(const CausalLM& model, ParameterStore& store,
                              const std::vector<Batch>& micro_batches, const Penalties& penalties,

@@ -122,6 +122,7 @@ Output run_forward(const Tensor& q, const Tensor& k, const Tensor& v,
 // As run_forward, or what a first run has kept of it.
 Output known_or_run(const Tensor& q, const Tensor& k, const Tensor& v,
                     std::span<const Segment> documents, int64_t window, cpu::Isa isa) {
+  if (q.numel() == 0) return run_forward(q, k, v, documents, window, isa);
   if (KeptResults* found = kept_for_second_run()) {
     const Tensor y = found->take();
     return {y, found->take()};

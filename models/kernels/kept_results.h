@@ -15,6 +15,7 @@ class KeptResults final {
   void keep(const Tensor& result) { results_.push_back(result.detach()); }
   // Nobody looks at the values of the result that was kept last: the second run need not have them.
   void forget_last();
+  bool all_taken() const { return next_ == results_.size(); }
 
  private:
   std::vector<Tensor> results_;
@@ -22,7 +23,8 @@ class KeptResults final {
 };
 
 // What a run does with such results, on this thread and while this object lives: keep them, find
-// them, or (null) neither.
+// them, or (null) neither. Known to the thread and not handed down: products stand in every module,
+// and none of them is to know of recomputation.
 class KeepingResults final {
  public:
   enum class Run { kFirst, kSecond };

@@ -17,6 +17,7 @@
 #include "models/kernels/cpu/matmul.h"
 #include "models/kernels/dispatch.h"
 #include "models/kernels/kept_results.h"
+#include "models/kernels/untracked.h"
 
 namespace weft {
 namespace {
@@ -95,19 +96,14 @@ void run(Tensor& out, const Tensor& a, const Tensor& b, Into into, const Tensor&
                  isa);
 }
 
-// A result that need not be computed.
-struct Known {
-  Tensor y;
-};
-
-// x [rows, in], weight [out, in].
+// x [rows, in], weight [out, in]; `known`: the result, which then need not be computed.
 class LinearProduct : public torch::autograd::Function<LinearProduct> {
  public:
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight,
-                        const std::optional<Tensor>& bias, const std::optional<Known>& known) {
+                        const std::optional<Tensor>& bias, const std::optional<Untracked>& known) {
     ctx->save_for_backward({x, weight});
     ctx->saved_data["bias"] = bias.has_value();
-    if (known.has_value()) return known->y;
+    if (known.has_value()) return known->tensor;
     Tensor y = at::empty({x.size(0), weight.size(0)}, x.options());
     multiply_blocks_into(y, x, weight.t(), Into::kResult, bias.value_or(Tensor{}), cpu::best_isa());
     return y;
@@ -188,7 +184,7 @@ Tensor linear_product(const Tensor& x, const Tensor& weight, const Tensor& bias)
   const int64_t in = weight.size(1), out = weight.size(0);
   std::vector<int64_t> shape = x.sizes().vec();
   shape.back() = out;
-  const auto apply = [&](const std::optional<Known>& known) {
+  const auto apply = [&](const std::optional<Untracked>& known) {
     const std::optional<Tensor> maybe_bias = bias.defined() ? std::optional(bias) : std::nullopt;
     return LinearProduct::apply(x.reshape({-1, in}), weight, maybe_bias, known).reshape(shape);
   };
@@ -196,7 +192,12 @@ Tensor linear_product(const Tensor& x, const Tensor& weight, const Tensor& bias)
   KeptResults* const found = kept_for_second_run();
   if (found != nullptr && !empty) {
     const Tensor y = found->take();
-    return apply(Known{y.defined() ? y : at::empty({x.numel() / in, out}, x.options())});
+    const int64_t rows = x.numel() / in;
+    WEFT_CHECK(!y.defined() ||
+                   (y.sizes() == at::IntArrayRef{rows, out} && y.scalar_type() == x.scalar_type()),
+               "a second run asks for a product of ", x.sizes(), " and ", weight.sizes(),
+               ", the first kept ", y.defined() ? y.sizes() : at::IntArrayRef{});
+    return apply(Untracked{y.defined() ? y : at::empty({rows, out}, x.options())});
   }
   const auto is_fp32 = [](const Tensor& t) { return t.is_cpu() && t.scalar_type() == at::kFloat; };
   const bool ours = is_fp32(x) && is_fp32(weight) && (!bias.defined() || is_fp32(bias)) &&

@@ -13,10 +13,10 @@
 namespace weft {
 namespace {
 
-class EmbeddingLookup : public testing::TestWithParam<at::ScalarType> {};
+class EmbeddingLookupTypes : public testing::TestWithParam<at::ScalarType> {};
 
 // Beside LibTorch's own gradient, over two passes into one sum.
-TEST_P(EmbeddingLookup, AddsToTheRowsOfItsTokens) {
+TEST_P(EmbeddingLookupTypes, AddsToTheRowsOfItsTokens) {
   const at::ScalarType type = GetParam();
   const Tensor weight = fill({11, 70}, 0.3).to(type).set_requires_grad(true);
   const Tensor tokens = at::randint(11, {3, 29}, at::kLong);
@@ -37,10 +37,11 @@ TEST_P(EmbeddingLookup, AddsToTheRowsOfItsTokens) {
   }
 }
 
-TEST_P(EmbeddingLookup, IsTheSameForAnyNumberOfThreads) {
+TEST_P(EmbeddingLookupTypes, IsTheSameForAnyNumberOfThreads) {
   const Tensor weight = fill({5, 300}, 0.3).to(GetParam()).set_requires_grad(true);
   const Tensor tokens = at::randint(5, {1000}, at::kLong);
   const Tensor upstream = fill({1000, 300}, 0.8).to(GetParam());
+  const int before = at::get_num_threads();
   std::vector<Tensor> sums;
   for (const int threads : {1, 2, 3}) {
     at::set_num_threads(threads);
@@ -48,19 +49,23 @@ TEST_P(EmbeddingLookup, IsTheSameForAnyNumberOfThreads) {
     (embedding_lookup(weight, tokens, -1, sums.back()) * upstream).sum().backward();
     EXPECT_TRUE(sums.back().equal(sums[0])) << threads;
   }
-  at::set_num_threads(1);
+  at::set_num_threads(before);
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, EmbeddingLookup, testing::Values(at::kFloat, at::kDouble));
+INSTANTIATE_TEST_SUITE_P(All, EmbeddingLookupTypes, testing::Values(at::kFloat, at::kDouble));
+
+TEST(EmbeddingLookup, TakesNoTokens) {
+  const Tensor weight = fill({5, 3}, 0.3).set_requires_grad(true);
+  const Tensor empty = at::zeros({0}, at::kLong), sum = at::zeros({5, 3}, at::kDouble);
+  embedding_lookup(weight, empty, -1, sum).sum().backward();
+  EXPECT_EQ(max_magnitude(sum), 0);
+}
 
 TEST(EmbeddingLookupDeathTest, RefusesASumThatDoesNotFit) {
   const Tensor weight = fill({5, 3}, 0.3).set_requires_grad(true);
   const Tensor tokens = at::zeros({2}, at::kLong);
   EXPECT_DEATH(embedding_lookup(weight, tokens, -1, at::zeros({5, 4}, at::kDouble)),
                "embedding_lookup in CPUDoubleType \\[5, 3\\]");
-  const Tensor empty = at::zeros({0}, at::kLong), sum = at::zeros({5, 3}, at::kDouble);
-  embedding_lookup(weight, empty, -1, sum).sum().backward();
-  EXPECT_EQ(max_magnitude(sum), 0);
 }
 
 }  // namespace

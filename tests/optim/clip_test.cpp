@@ -85,31 +85,17 @@ TEST(GradientNorm, SquaresBeyondFp32AreNoOverflowAndBadValuesShow) {
   EXPECT_TRUE(std::isnan(gradient_norm(store)));
 }
 
-TEST(ClipGradients, ScalesALargeGradientToTheLimit) {
-  const ParameterTable table = table_of({2, 1});
-  ParameterStore store(table, types(at::kDouble));
-  store.parameters()[0].gradient.fill_(3);
-  store.parameters()[1].gradient.fill_(-1);
-  const double norm = gradient_norm(store);
-  clip_gradients(store, norm, 0.5);
-  EXPECT_DOUBLE_EQ(gradient_norm(store), 0.5);
-  EXPECT_DOUBLE_EQ(store.parameters()[0].gradient[1].item<double>(), 3 * 0.5 / norm);
-  EXPECT_DOUBLE_EQ(store.parameters()[1].gradient[0].item<double>(), -0.5 / norm);
+TEST(ClipFactor, TakesALargeNormToTheLimit) {
+  EXPECT_DOUBLE_EQ(clip_factor(4, 0.5), 0.125);
+  EXPECT_DOUBLE_EQ(clip_factor(1e30, 1), 1e-30);
 }
 
-TEST(ClipGradients, LeavesWhatIsBelowTheLimitOrHasNoLimitOrIsNotFinite) {
-  const ParameterTable table = table_of({3});
-  ParameterStore store(table, types(at::kFloat));
-  Tensor& gradient = store.parameters()[0].gradient;
-  gradient.copy_(at::full({3}, 0.7));
-  const Tensor before = gradient.clone();
-  const double norm = gradient_norm(store);
-  clip_gradients(store, norm, 2 * norm);
-  clip_gradients(store, norm, norm);
-  clip_gradients(store, norm, 0);
-  clip_gradients(store, kInfinity, 1);
-  clip_gradients(store, std::numeric_limits<double>::quiet_NaN(), 1);
-  EXPECT_TRUE(gradient.equal(before));
+TEST(ClipFactor, IsOneBelowTheLimitWithoutLimitAndForWhatIsNotFinite) {
+  EXPECT_EQ(clip_factor(3, 6), 1);
+  EXPECT_EQ(clip_factor(3, 3), 1);
+  EXPECT_EQ(clip_factor(3, 0), 1);
+  EXPECT_EQ(clip_factor(kInfinity, 1), 1);
+  EXPECT_EQ(clip_factor(std::numeric_limits<double>::quiet_NaN(), 1), 1);
 }
 
 }  // namespace

@@ -132,6 +132,30 @@ TEST(Optimizer, LeavesGradientsAsTheyAre) {
   EXPECT_TRUE(run.store().parameters()[0].gradient.equal(gradient_of(spec, 0).to(at::kFloat)));
 }
 
+TEST(Optimizer, ScalesGradientsOnTheWay) {
+  const ParameterTable table = two_rows();
+  Training scaled(table, at::kDouble), plain(table, at::kDouble);
+  for (Parameter& p : scaled.store().parameters()) p.gradient.copy_(gradient_of(*p.spec, 0));
+  for (Parameter& p : plain.store().parameters()) p.gradient.copy_(gradient_of(*p.spec, 0) * 0.25);
+  scaled.optimizer().update(0, kLr, 0.25);
+  plain.optimizer().update(0, kLr);
+  for (size_t row = 0; row < 2; ++row) EXPECT_TRUE(scaled.master(row).equal(plain.master(row)));
+}
+
+// The values to compute with are those of the new masters.
+TEST(Optimizer, RefreshesComputeValues) {
+  const ParameterTable table = two_rows();
+  ParameterStore store(table, {.master = at::kFloat, .compute = at::kBFloat16, .device = at::kCPU});
+  store.initialize(1);
+  Optimizer optimizer(config(), store);
+  for (Parameter& p : store.parameters()) p.gradient.copy_(gradient_of(*p.spec, 0));
+  optimizer.update(0, kLr);
+  for (const Parameter& p : store.parameters()) {
+    EXPECT_FALSE(p.compute.is_same(p.master));
+    EXPECT_TRUE(p.compute.equal(p.master.to(at::kBFloat16)));
+  }
+}
+
 TEST(Optimizer, TwoRunsAreBitForBitEqual) {
   const ParameterTable table = two_rows();
   Training a(table, at::kFloat), b(table, at::kFloat);

@@ -55,6 +55,25 @@ TEST(LongestSequence, EndsWhereLearnedPositionsDo) {
             build_config(recipe.model).learned_positions);
 }
 
+TEST(FitMiniSequences, MakesThemSmallOnlyWhereThatHelps) {
+  const auto rule = [](const Recipe& recipe) { return recipe.memory.mini_sequences.word; };
+  Recipe enough = recipe_with("llama", "{mini_sequences: auto}", 8192);
+  const int64_t all = bytes_of(enough);
+  EXPECT_EQ(fit_mini_sequences(enough, kFp32, all), all);
+  EXPECT_EQ(rule(enough), MiniSequenceRule::kAuto);
+  Recipe little = enough;
+  const int64_t smaller = fit_mini_sequences(little, kFp32, all - 1);
+  EXPECT_EQ(rule(little), MiniSequenceRule::kSmall);
+  EXPECT_LT(smaller, all);
+  EXPECT_EQ(bytes_of(little), smaller);
+  Recipe few = with_length(enough, 100);  // tokens: slices are no smaller
+  fit_mini_sequences(few, kFp32, 1);
+  EXPECT_EQ(rule(few), MiniSequenceRule::kAuto);
+  Recipe whole = recipe_with("llama", "{mini_sequences: none}", 8192);
+  fit_mini_sequences(whole, kFp32, 1);
+  EXPECT_EQ(rule(whole), MiniSequenceRule::kNone);
+}
+
 // Every plan takes what it says with its settings, and no more than asked for.
 void expect_true(const Recipe& recipe, int64_t bytes, const std::vector<SmallerPlan>& plans) {
   for (const SmallerPlan& plan : plans) {

@@ -75,6 +75,19 @@ TEST(ComputeGradients, AreThoseOfTheMeanOverAllTargets) {
     squares += theirs.gradient.square().sum().item<double>();
   }
   EXPECT_NEAR(result.grad_norm, std::sqrt(squares), 1e-12);
+  EXPECT_EQ(result.clip_factor, 1);
+}
+
+// Gradients stay as they are: the update multiplies them.
+TEST(ComputeGradients, KnowWhatClippingMultipliesThemBy) {
+  TinyModel whole(tiny_recipe(Family::kLlama, 2)), tiny(tiny_recipe(Family::kLlama, 2));
+  const double norm = compute_gradients(*whole, whole.store(), batches(), kPenalties, 0).grad_norm;
+  const StepResult result = compute_gradients(*tiny, tiny.store(), batches(), kPenalties, norm / 4);
+  EXPECT_DOUBLE_EQ(result.clip_factor, 0.25);
+  for (size_t i = 0; i < tiny.store().parameters().size(); ++i) {
+    EXPECT_TRUE(
+        tiny.store().parameters()[i].gradient.equal(whole.store().parameters()[i].gradient));
+  }
 }
 
 TEST(ComputeGradients, IsZeroWithoutTargets) {

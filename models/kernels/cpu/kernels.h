@@ -1,6 +1,7 @@
 #pragma once
 // All CPU kernels, instantiated for the instruction set that WEFT_ISA names. Included by the one
 // file that is compiled for it (CMakeLists.txt has the flags).
+#include "models/kernels/cpu/adamw_kernel.h"
 #include "models/kernels/cpu/attention_step_kernel.h"
 #include "models/kernels/cpu/block_attention_kernel.h"
 #include "models/kernels/cpu/causal_conv_kernel.h"
@@ -50,5 +51,10 @@ WEFT_INSTANTIATE(Bf16)
   template void softmax_tile_backward<S>(const AttentionTile&, const SoftmaxGradient<S>&);
 WEFT_INSTANTIATE_BLOCKS(float)
 WEFT_INSTANTIATE_BLOCKS(Bf16)
+
+template void adamw_range<float>(const AdamWUpdate<float>&, const AdamWValues<float>&, int64_t,
+                                 int64_t);
+template void adamw_range<double>(const AdamWUpdate<double>&, const AdamWValues<double>&, int64_t,
+                                  int64_t);
 
 }  // namespace weft::cpu::WEFT_ISA

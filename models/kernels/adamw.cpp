@@ -1,0 +1,120 @@
+#include "models/kernels/adamw.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/full.h>
+
+#include "base/check.h"
+#include "models/kernels/cpu/adamw.h"
+#include "models/kernels/cpu/kernel_for.h"
+#include "models/kernels/dispatch.h"
+
+namespace weft {
+namespace {
+
+// Elements that a thread takes at a time.
+constexpr int64_t kPiece = 1 << 15;
+
+void check(const AdamWTensors& p) {
+  const auto fits = [&](const Tensor& t, at::ScalarType type) {
+    return t.scalar_type() == type && t.sizes() == p.master.sizes() && t.is_contiguous() &&
+           t.device() == p.master.device();
+  };
+  const at::ScalarType type = p.master.scalar_type();
+  WEFT_CHECK((type == at::kFloat || type == at::kDouble) && fits(p.master, type) &&
+                 fits(p.gradient, type) && fits(p.m, type) && fits(p.v, type) &&
+                 (!p.copy.defined() || (type == at::kFloat && fits(p.copy, at::kBFloat16))),
+             "adamw of a master ", p.master.toString(), " ", p.master.sizes(), ", gradient ",
+             p.gradient.toString(), " ", p.gradient.sizes());
+}
+
+template <class C>
+cpu::AdamWUpdate<C> raw_update(const AdamWStep& step) {
+  const auto t = static_cast<double>(step.number);
+  const double first = 1 - std::pow(step.beta1, t), second = 1 - std::pow(step.beta2, t);
+  return {.gradient_scale = static_cast<C>(step.gradient_scale),
+          .beta1 = static_cast<C>(step.beta1),
+          .beta2 = static_cast<C>(step.beta2),
+          .one_minus_beta1 = static_cast<C>(1 - step.beta1),
+          .one_minus_beta2 = static_cast<C>(1 - step.beta2),
+          .decay = static_cast<C>(step.lr * step.weight_decay),
+          .step_size = static_cast<C>(step.lr / first),
+          .root_scale = static_cast<C>(1 / std::sqrt(second)),
+          .eps = static_cast<C>(step.eps)};
+}
+
+// All parameters as one row of pieces, which threads share.
+template <class C>
+void update_all(const std::vector<AdamWTensors>& parameters, const AdamWStep& step, cpu::Isa isa) {
+  std::vector<cpu::AdamWValues<C>> values;
+  std::vector<int64_t> ends;  // in pieces
+  Work work;
+  for (const AdamWTensors& p : parameters) {
+    values.push_back({.master = p.master.data_ptr<C>(),
+                      .gradient = p.gradient.const_data_ptr<C>(),
+                      .m = p.m.data_ptr<C>(),
+                      .v = p.v.data_ptr<C>(),
+                      .copy = p.copy.defined() ? static_cast<Bf16*>(p.copy.data_ptr()) : nullptr});
+    ends.push_back((ends.empty() ? 0 : ends.back()) + (p.master.numel() + kPiece - 1) / kPiece);
+    work.bytes += moving({p.master, p.master, p.gradient, p.m, p.m, p.v, p.v, p.copy}).bytes;
+  }
+  if (ends.empty()) return;
+  const ProfileSpan span("weft::adamw", WorkKind::kElementwise, work);
+  const auto range = WEFT_KERNEL_FOR(isa, adamw_range<C>);
+  const cpu::AdamWUpdate<C> update = raw_update<C>(step);
+  at::parallel_for(0, ends.back(), 1, [&](int64_t begin, int64_t end) {
+    auto at = static_cast<size_t>(std::upper_bound(ends.begin(), ends.end(), begin) - ends.begin());
+    for (int64_t piece = begin; piece < end; ++piece) {
+      while (ends[at] <= piece) ++at;
+      const int64_t first = (piece - (at == 0 ? 0 : ends[at - 1])) * kPiece;
+      range(update, values[at], first, std::min(first + kPiece, parameters[at].master.numel()));
+    }
+  });
+}
+
+// LibTorch divides gradients by `grad_scale`, and reads the number of the update from a tensor.
+void update_on_device(const std::vector<AdamWTensors>& parameters, const AdamWStep& step) {
+  if (parameters.empty()) return;
+  std::vector<Tensor> masters, gradients, ms, vs;
+  for (const AdamWTensors& p : parameters) {
+    masters.push_back(p.master.detach());
+    gradients.push_back(p.gradient * step.gradient_scale);
+    ms.push_back(p.m);
+    vs.push_back(p.v);
+  }
+  const std::vector<Tensor> numbers(
+      masters.size(), at::full({}, static_cast<double>(step.number),
+                               at::TensorOptions(at::kFloat).device(masters[0].device())));
+  at::_fused_adamw_(masters, gradients, ms, vs, /*max_exp_avg_sqs=*/{}, numbers, step.lr,
+                    step.beta1, step.beta2, step.weight_decay, step.eps, /*amsgrad=*/false,
+                    /*maximize=*/false);
+  for (const AdamWTensors& p : parameters) {
+    if (p.copy.defined()) p.copy.copy_(p.master);
+  }
+}
+
+}  // namespace
+
+void adamw(const std::vector<AdamWTensors>& parameters, const AdamWStep& step, cpu::Isa isa) {
+  const at::NoGradGuard no_grad;
+  for (const AdamWTensors& p : parameters) {
+    check(p);
+    WEFT_CHECK(p.master.scalar_type() == parameters[0].master.scalar_type() &&
+                   p.master.device() == parameters[0].master.device(),
+               "adamw of masters of different types or devices");
+  }
+  if (!parameters.empty() && !parameters[0].master.is_cpu()) {
+    update_on_device(parameters, step);
+  } else if (!parameters.empty() && parameters[0].master.scalar_type() == at::kDouble) {
+    update_all<double>(parameters, step, isa);
+  } else {
+    update_all<float>(parameters, step, isa);
+  }
+}
+
+}  // namespace weft
