@@ -64,7 +64,7 @@ void update_all(const std::vector<AdamWTensors>& parameters, const AdamWStep& st
     work.bytes += moving({p.master, p.master, p.gradient, p.m, p.m, p.v, p.v, p.copy}).bytes;
   }
   if (ends.empty()) return;
-  const ProfileSpan span("weft::adamw", WorkKind::kElementwise, work);
+  const ProfileSpan span("weft::adamw", WorkKind::kOptimizer, work);
   const auto range = WEFT_KERNEL_FOR(isa, adamw_range<C>);
   const cpu::AdamWUpdate<C> update = raw_update<C>(step);
   at::parallel_for(0, ends.back(), 1, [&](int64_t begin, int64_t end) {
