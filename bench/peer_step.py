@@ -2,7 +2,8 @@
 
 `peer_step.py MODEL fp32|bf16 eager|compiled|checkpointed|mambapy ROWS LENGTH THREADS` obeys the
 lines that it reads as step_bench does. Weights are in the precision that is asked for: bf16 has no
-fp32 masters here, which is faster than what weft does. AdamW is torch's fused one.
+fp32 masters here, which is faster than what weft does (mambapy: fp32 under autocast). AdamW is
+torch's fused one.
 """
 
 import json
@@ -50,10 +51,12 @@ def mambapy_loss(dtype: torch.dtype) -> tuple[torch.nn.Module, int, Callable]:
     torch.nn.init.normal_(embedding.weight, std=0.02)
     model = torch.nn.Sequential(embedding, Mamba(MambaConfig(d_model=width, n_layers=8)),
                                 RMSNorm(width), torch.nn.Linear(width, vocabulary, bias=False))
-    model = model.to(dtype).train()
+    model = model.train()
 
     def loss(ids: torch.Tensor) -> torch.Tensor:
-        logits = model(ids)[:, :-1].reshape(-1, vocabulary)
+        # Its mixers need fp32 weights: A and D are fp32 in any case.
+        with torch.autocast("cpu", dtype=dtype, enabled=dtype == torch.bfloat16):
+            logits = model(ids)[:, :-1].reshape(-1, vocabulary)
         return torch.nn.functional.cross_entropy(logits.float(), ids[:, 1:].reshape(-1))
 
     return model, vocabulary, loss
