@@ -77,23 +77,18 @@ void update_all(const std::vector<AdamWTensors>& parameters, const AdamWStep& st
   });
 }
 
-// LibTorch divides gradients by `grad_scale`, and reads the number of the update from a tensor.
+// One parameter after the other, so that a scaled gradient exists of one alone. LibTorch's own
+// scaling would write into the gradients; it reads the number of the update from a tensor.
 void update_on_device(const std::vector<AdamWTensors>& parameters, const AdamWStep& step) {
-  if (parameters.empty()) return;
-  std::vector<Tensor> masters, gradients, ms, vs;
+  const Tensor number =
+      at::full({}, static_cast<double>(step.number),
+               at::TensorOptions(at::kFloat).device(parameters[0].master.device()));
   for (const AdamWTensors& p : parameters) {
-    masters.push_back(p.master.detach());
-    gradients.push_back(p.gradient * step.gradient_scale);
-    ms.push_back(p.m);
-    vs.push_back(p.v);
-  }
-  const std::vector<Tensor> numbers(
-      masters.size(), at::full({}, static_cast<double>(step.number),
-                               at::TensorOptions(at::kFloat).device(masters[0].device())));
-  at::_fused_adamw_(masters, gradients, ms, vs, /*max_exp_avg_sqs=*/{}, numbers, step.lr,
-                    step.beta1, step.beta2, step.weight_decay, step.eps, /*amsgrad=*/false,
-                    /*maximize=*/false);
-  for (const AdamWTensors& p : parameters) {
+    const Tensor gradient =
+        step.gradient_scale == 1 ? p.gradient : p.gradient * step.gradient_scale;
+    at::_fused_adamw_({p.master.detach()}, {gradient}, {p.m}, {p.v}, /*max_exp_avg_sqs=*/{},
+                      {number}, step.lr, step.beta1, step.beta2, step.weight_decay, step.eps,
+                      /*amsgrad=*/false, /*maximize=*/false);
     if (p.copy.defined()) p.copy.copy_(p.master);
   }
 }

@@ -105,51 +105,44 @@ TEST(PlanMemory, MiniSequencesByHand) {
   EXPECT_EQ(large.activations, small.activations);
 }
 
+// Two llama layers of 40 tokens.
+MemoryPlan plan_of_two(const char* memory, int compute_bytes, const char* residual_fp32 = "false") {
+  const auto recipe =
+      parse_recipe(absl::StrCat("name: two\nmodel: {family: llama, hidden_size: 64, num_layers: 2, "
+                                "num_heads: 2, intermediate_size: 128, residual_fp32: ",
+                                residual_fp32, "}\nmemory: ", memory,
+                                "\nstages:\n- {steps: 1, sequence_length: 40, batch_tokens: 40, "
+                                "data: {sources: [{path: x}]}}\n"),
+                   "two");
+  WEFT_CHECK(recipe.ok(), recipe.status());
+  return plan_memory(*recipe, compute_bytes);
+}
+
 // Of a layer that is computed again its input is kept, and all of it comes back beside its
 // gradients.
 TEST(PlanMemory, RecomputedBlocksByHand) {
-  const auto plan = [](const char* memory, int compute_bytes, const char* residual = "false") {
-    const auto recipe = parse_recipe(
-        absl::StrCat("name: one\nmodel: {family: llama, hidden_size: 64, num_layers: 2, "
-                     "num_heads: 2, intermediate_size: 128, residual_fp32: ",
-                     residual, "}\nmemory: ", memory,
-                     "\nstages:\n- {steps: 1, sequence_length: 40, batch_tokens: 40, "
-                     "data: {sources: [{path: x}]}}\n"),
-        "one");
-    WEFT_CHECK(recipe.ok(), recipe.status());
-    return plan_memory(*recipe, compute_bytes);
-  };
   const int64_t n = 40, d = 64, final_norm = n * 4 * (2 * d + 1);
-  const MemoryPlan whole = plan("{recompute: none}", 4), block = plan("{recompute: block}", 4);
+  const MemoryPlan whole = plan_of_two("{recompute: none}", 4),
+                   block = plan_of_two("{recompute: block}", 4);
   const int64_t layer = (whole.activations - final_norm) / 2;
   EXPECT_EQ(block.activations, final_norm + 2 * n * 4 * d);
   EXPECT_EQ(block.working - whole.working, layer);
-  const MemoryPlan half = plan("{recompute: block, recompute_every: 2}", 4);
+  const MemoryPlan half = plan_of_two("{recompute: block, recompute_every: 2}", 4);
   EXPECT_EQ(half.activations, layer + final_norm + n * 4 * d);
   EXPECT_EQ(half.working, block.working);
-  EXPECT_EQ(plan("{recompute: block}", 2, "true").activations -
-                plan("{recompute: block}", 2, "false").activations,
+  EXPECT_EQ(plan_of_two("{recompute: block}", 2, "true").activations -
+                plan_of_two("{recompute: block}", 2, "false").activations,
             2 * n * 2 * d);
 }
 
 // Selective: of the first layer its input, q, k, v, the attention's output, sums of H heads and the
 // result of o, and gate and up are kept; a token's result of down is not.
 TEST(PlanMemory, SelectiveByHand) {
-  const auto plan = [](const char* memory) {
-    const auto recipe = parse_recipe(
-        absl::StrCat("name: one\nmodel: {family: llama, hidden_size: 64, num_layers: 2, "
-                     "num_heads: 2, intermediate_size: 128}\nmemory: ",
-                     memory,
-                     "\nstages:\n- {steps: 1, sequence_length: 40, batch_tokens: 40, "
-                     "data: {sources: [{path: x}]}}\n"),
-        "one");
-    WEFT_CHECK(recipe.ok(), recipe.status());
-    return plan_memory(*recipe, 4);
-  };
   const int64_t n = 40, d = 64, f = 128, heads = 2;
   const int64_t attention = has_cpu_attention(at::kFloat) ? d + heads : 0;
   const int64_t kept = 2 * n * 4 * (3 * d + attention + d + 2 * f);
-  const MemoryPlan selective = plan("{recompute: selective}"), block = plan("{recompute: block}");
+  const MemoryPlan selective = plan_of_two("{recompute: selective}", 4),
+                   block = plan_of_two("{recompute: block}", 4);
   EXPECT_EQ(selective.activations - block.activations, kept);
   EXPECT_EQ(block.working - selective.working, kept / 2);
 }
