@@ -27,9 +27,10 @@ struct SmallerPlan {
   int64_t bytes = 0;  // of the plan with them
 };
 
-// Plans of the same training (no other model, sequences or updates) that take at most `bytes`: with
-// one setting, if there are any, else with two, else with one sequence a forward pass besides;
-// those that cost least time first. Empty if there is none. REQUIRES: a recipe without problems.
+// Plans of the same training (no other model, sequences or updates) that take at most `bytes`: each
+// memory key alone; if none is enough, small slices with recomputation; then one sequence a forward
+// pass, and if nothing was found, that with the keys as before. Empty if there is none. REQUIRES: a
+// recipe without problems.
 std::vector<SmallerPlan> plans_that_fit(const Recipe& recipe, int compute_bytes, int64_t bytes);
 
 // "with memory.recompute=block (1.9 GiB) or ..", or what remains if nothing fits: the longest
