@@ -3,9 +3,11 @@
 // that the model computes with (the master itself, or a bf16 copy made once a step), and the
 // gradient summed over the micro-batches of a step in the master's type.
 //
-// The path of one step: refresh_compute() after every change of the masters; the model's backward
-// leaves gradients on the compute values; collect_gradients() after each micro-batch adds them to
-// `gradient` and clears them; clear_gradients() once the update is done.
+// The path of one step: the model's backward adds gradients to `gradient` itself (embedding, head,
+// masters that are computed with) or leaves them on the compute values; collect_gradients() after
+// each micro-batch adds these and clears them; clear_gradients() once the update is done.
+// refresh_compute() after every change of the masters that did not see to it itself, as the
+// optimiser does.
 #include <string>
 #include <vector>
 
