@@ -18,6 +18,16 @@ if(WEFT_SANITIZE)
   target_link_options(weft_flags INTERFACE -fsanitize=address,undefined)
 endif()
 
+# Of files with vectors, each compiled for one instruction set (models/kernels/cpu/vector.h).
+# -fschedule-insns: interleaves the long chains of the exponentials, 10 % of the time.
+# -Wno-psabi: vectors wider than the baseline's are passed between inlined functions alone.
+# -Wno-(maybe-)uninitialized: GCC 12 says so of its own header of AVX-512 intrinsics.
+set(WEFT_KERNEL_FLAGS -ffp-contract=fast -Wno-psabi -Wno-maybe-uninitialized -Wno-uninitialized)
+if(NOT WEFT_SANITIZE)  # with sanitizers GCC takes a quarter of an hour for what takes seconds at -O1
+  list(APPEND WEFT_KERNEL_FLAGS -O3 -fschedule-insns -fsched-pressure)
+endif()
+set(WEFT_AVX512_FLAGS ${WEFT_KERNEL_FLAGS} -march=x86-64-v4 -mprefer-vector-width=512)
+
 # weft_library(NAME SOURCES a.cpp ... [CUDA a.cu ...] [LINKS ...]): the target weft::NAME of one folder.
 function(weft_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;CUDA;LINKS" ${ARGN})
@@ -53,7 +63,9 @@ function(weft_test name)
     set(label unit)
     add_dependencies(unit_tests ${target})
   endif()
+  # Programs run side by side: threads that wait must not spin.
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS ${label}
-    # Programs run side by side: threads that wait must not spin.
-    ENVIRONMENT "OMP_NUM_THREADS=2;OMP_WAIT_POLICY=passive")
+    ENVIRONMENT "OMP_NUM_THREADS=2;OMP_WAIT_POLICY=passive"
+    # With sanitizers too much memory is refused as without them: a test looks at what weft says then.
+    ENVIRONMENT_MODIFICATION "ASAN_OPTIONS=path_list_append:allocator_may_return_null=1")
 endfunction()
