@@ -98,9 +98,13 @@ void Attention::declare(const ModelConfig& model, const AttentionConfig& config,
   const int64_t d = model.hidden_size;
   const int64_t query = config.num_heads * config.head_dim;
   const int64_t key = config.num_kv_heads * config.head_dim;
-  declare_linear(model, Projection::kInto, prefix + ".q", {query, d, config.bias}, table);
-  declare_linear(model, Projection::kInto, prefix + ".k", {key, d, config.bias}, table);
-  declare_linear(model, Projection::kInto, prefix + ".v", {key, d, config.bias}, table);
+  const auto into = [&](const char* name, int64_t out) {
+    declare_linear(model, Projection::kInto, prefix + name, {out, d, config.bias, prefix + ".qkv"},
+                   table);
+  };
+  into(".q", query);
+  into(".k", key);
+  into(".v", key);
   if (config.qk_norm) {
     table.add(norm_weight(prefix + ".q_norm.weight", config.head_dim));
     table.add(norm_weight(prefix + ".k_norm.weight", config.head_dim));
@@ -115,6 +119,7 @@ Attention::Attention(const AttentionConfig& config, double norm_eps, const Param
       q_(store, prefix + ".q"),
       k_(store, prefix + ".k"),
       v_(store, prefix + ".v"),
+      qkv_(store, prefix + ".qkv"),
       o_(store, prefix + ".o") {
   if (!config.qk_norm) return;
   q_norm_ = store.compute(prefix + ".q_norm.weight");
@@ -123,7 +128,8 @@ Attention::Attention(const AttentionConfig& config, double norm_eps, const Param
 
 Attention::Heads Attention::project(const Tensor& x) const {
   const int64_t rows = x.size(0), length = x.size(1), e = config_.head_dim;
-  const std::vector<Tensor> qkv = joint_linear(x, {&q_, &k_, &v_});
+  const int64_t query = config_.num_heads * e, key = config_.num_kv_heads * e;
+  const std::vector<Tensor> qkv = qkv_(x).split_with_sizes({query, key, key}, -1);
   Heads heads{qkv[0].reshape({rows, length, config_.num_heads, e}),
               qkv[1].reshape({rows, length, config_.num_kv_heads, e}),
               qkv[2].reshape({rows, length, config_.num_kv_heads, e})};

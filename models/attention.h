@@ -45,7 +45,9 @@ class Attention final {
 
   AttentionConfig config_;
   double norm_eps_;
-  Linear q_, k_, v_, o_;
+  Linear q_, k_, v_;
+  Linear qkv_;  // the three in one
+  Linear o_;
   Tensor q_norm_, k_norm_;  // [e]
 };
 

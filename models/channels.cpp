@@ -16,10 +16,14 @@ ParameterSpec channel_row(std::string name, std::vector<int64_t> shape, Initiali
 
 void declare_conv(const ModelConfig& model, const std::string& name, ConvShape shape,
                   ParameterTable& table) {
-  table.add(channel_row(name + ".weight", {shape.channels, shape.taps},
-                        initial_conv_weight(model, shape.taps), WeightDecay::kYes));
+  const auto add = [&](const char* row, ParameterSpec spec) {
+    if (!shape.joint.empty()) spec.joint = shape.joint + row;
+    table.add(std::move(spec));
+  };
+  add(".weight", channel_row(name + ".weight", {shape.channels, shape.taps},
+                             initial_conv_weight(model, shape.taps), WeightDecay::kYes));
   if (!shape.bias) return;
-  table.add(channel_row(name + ".bias", {shape.channels}, initial_conv_bias(model, shape.taps)));
+  add(".bias", channel_row(name + ".bias", {shape.channels}, initial_conv_bias(model, shape.taps)));
 }
 
 }  // namespace weft

@@ -14,9 +14,11 @@ ParameterSpec channel_row(std::string name, std::vector<int64_t> shape, Initiali
                           WeightDecay decay = WeightDecay::kNo);
 
 // "<name>.weight" [channels, K] and, if `bias`, "<name>.bias" [channels]: a depthwise convolution.
+// Those with one `joint` name are also one of that name, channels after channels.
 struct ConvShape {
   int64_t channels, taps;
   bool bias;
+  std::string joint = {};
 };
 void declare_conv(const ModelConfig& model, const std::string& name, ConvShape shape,
                   ParameterTable& table);

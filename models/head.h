@@ -29,10 +29,11 @@ struct HeadLoss {
 
 // The head and its loss over a slice of at most `rows` rows after the other, so that no more logits
 // than those exist: hidden [n, d], weight [V, d] in any type (computed with in hidden's), targets
-// [n] int64, negative where ignored. In bf16 the logits, their gradients, and a slice's part of the
-// weight's gradient are rounded to bf16 once each; sums over slices are in fp32 (fp64),
-// and rounded to the weight's type. The gradients of hidden and weight are made in the forward
-// pass: three products where recomputing takes four. REQUIRES: it is differentiated at most once.
+// [n] int64, negative where ignored. In bf16 the logits and their gradients (on a GPU also a
+// slice's part of the weight's gradient) are rounded to bf16 once each; sums over slices are in
+// fp32 (fp64), and rounded to the weight's type. The gradients of hidden and weight are made in the
+// forward pass: three products where recomputing takes four. REQUIRES: it is differentiated at most
+// once.
 //
 // Where `weight_gradient` [V, d] is defined, fp32 (fp64), the weight's gradient is added to it
 // there and then, unrounded, and the weight itself gets none: it takes no memory of its own.

@@ -13,12 +13,17 @@ void Mamba::declare(const ModelConfig& model, const MambaConfig& c, const std::s
                     ParameterTable& table) {
   using Kind = Initializer::Kind;
   const int64_t d = model.hidden_size, di = c.inner_size, n = c.state_size, r = c.dt_rank;
-  declare_linear(model, Projection::kInto, prefix + ".in_x", {di, d, c.proj_bias}, table);
-  declare_linear(model, Projection::kInto, prefix + ".in_z", {di, d, c.proj_bias}, table);
+  const LinearShape into{di, d, c.proj_bias, prefix + ".in_xz"};
+  declare_linear(model, Projection::kInto, prefix + ".in_x", into, table);
+  declare_linear(model, Projection::kInto, prefix + ".in_z", into, table);
   declare_conv(model, prefix + ".conv", {di, c.conv_kernel, c.conv_bias}, table);
-  declare_linear(model, Projection::kReduce, prefix + ".x_dt", {r, di}, table);
-  declare_linear(model, Projection::kReduce, prefix + ".x_b", {n, di}, table);
-  declare_linear(model, Projection::kReduce, prefix + ".x_c", {n, di}, table);
+  const auto from_x = [&](const char* name, int64_t out) {
+    declare_linear(model, Projection::kReduce, prefix + name,
+                   {.out = out, .in = di, .joint = prefix + ".x_dbc"}, table);
+  };
+  from_x(".x_dt", r);
+  from_x(".x_b", n);
+  from_x(".x_c", n);
   if (c.inner_norms) {
     table.add(norm_weight(prefix + ".dt_norm.weight", r));
     table.add(norm_weight(prefix + ".b_norm.weight", n));
@@ -40,15 +45,18 @@ Mamba::Mamba(const MambaConfig& config, double norm_eps, const ParameterStore& s
       norm_eps_(norm_eps),
       in_x_(store, prefix + ".in_x"),
       in_z_(store, prefix + ".in_z"),
+      in_xz_(store, prefix + ".in_xz"),
       x_dt_(store, prefix + ".x_dt"),
       x_b_(store, prefix + ".x_b"),
       x_c_(store, prefix + ".x_c"),
+      x_dbc_(store, prefix + ".x_dbc"),
       out_(store, prefix + ".out"),
       conv_weight_(store.compute(prefix + ".conv.weight")),
       dt_bias_(store.compute(prefix + ".dt.bias")),
       a_log_(store.compute(prefix + ".a_log")),
       d_(store.compute(prefix + ".d")) {
   dt_.weight = store.compute(prefix + ".dt.weight");  // the scan adds the bias
+  dt_.sums.weight = store.gradient(prefix + ".dt.weight");
   if (config.conv_bias) conv_bias_ = store.compute(prefix + ".conv.bias");
   if (config.inner_norms) {
     dt_norm_ = store.compute(prefix + ".dt_norm.weight");
@@ -60,7 +68,8 @@ Mamba::Mamba(const MambaConfig& config, double norm_eps, const ParameterStore& s
 // x after the convolution, z the gate: [Bz, T, di].
 SelectiveScanInputs Mamba::scan_inputs(const Tensor& x, const Tensor& z,
                                        const Tensor& starts) const {
-  std::vector<Tensor> dbc = joint_linear(x, {&x_dt_, &x_b_, &x_c_});  // [.., R], [.., N], [.., N]
+  std::vector<Tensor> dbc =
+      x_dbc_(x).split_with_sizes({config_.dt_rank, config_.state_size, config_.state_size}, -1);
   if (config_.inner_norms) {
     dbc[0] = rms_norm(dbc[0], dt_norm_, norm_eps_);
     dbc[1] = rms_norm(dbc[1], b_norm_, norm_eps_);
@@ -81,13 +90,13 @@ SelectiveScanInputs Mamba::scan_inputs(const Tensor& x, const Tensor& z,
 
 Tensor Mamba::forward(const Tensor& u, const ForwardPass& pass) const {
   const Tensor& starts = pass.documents.starts;
-  const std::vector<Tensor> xz = joint_linear(u, {&in_x_, &in_z_});  // [Bz, T, di] each
+  const std::vector<Tensor> xz = in_xz_(u).chunk(2, -1);  // [Bz, T, di] each
   const Tensor x = causal_conv_silu(xz[0], conv_weight_, conv_bias_, starts);
   return out_(selective_scan(scan_inputs(x, xz[1], starts)));
 }
 
 Tensor Mamba::extend(const Tensor& u, const NewTokens& tokens, ScanState& state) const {
-  const std::vector<Tensor> xz = joint_linear(u, {&in_x_, &in_z_});
+  const std::vector<Tensor> xz = in_xz_(u).chunk(2, -1);
   const Tensor x =
       causal_conv_silu_with_state(xz[0], conv_weight_, conv_bias_, tokens.starts, state.window);
   SelectiveScanInputs inputs = scan_inputs(x, xz[1], tokens.starts);

@@ -9,9 +9,13 @@
 #include "models/forward_pass.h"
 #include "models/kernels/mamba_step.h"
 #include "models/kernels/selective_scan.h"
+#include "models/kernels/selective_scan_raw.h"
 #include "models/linear.h"
 
 namespace weft {
+
+// Of how many tokens a backward pass keeps one state.
+inline constexpr int64_t kTokensPerKeptState = kScanChunk;
 
 class Mamba final {
  public:
@@ -37,7 +41,11 @@ class Mamba final {
 
   MambaConfig config_;
   double norm_eps_;
-  Linear in_x_, in_z_, x_dt_, x_b_, x_c_, dt_, out_;
+  Linear in_x_, in_z_;
+  Linear in_xz_;  // the two in one
+  Linear x_dt_, x_b_, x_c_;
+  Linear x_dbc_;  // the three in one
+  Linear dt_, out_;
   Tensor conv_weight_, conv_bias_;  // [di, K], [di]
   Tensor dt_bias_, a_log_, d_;      // [di], [di, N], [di]
   Tensor dt_norm_, b_norm_, c_norm_;

@@ -1,7 +1,6 @@
 #include "models/mamba2.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/softplus.h>
 
 #include "models/channels.h"
@@ -16,16 +15,21 @@ void Mamba2::declare(const ModelConfig& model, const Mamba2Config& c, const std:
   const int64_t d = model.hidden_size, di = c.inner_size(), h = c.num_heads;
   const int64_t states = c.num_groups * c.state_size;
   const auto into = [&](const char* name, int64_t out) {
-    declare_linear(model, Projection::kInto, prefix + "." + name, {out, d, c.proj_bias}, table);
+    declare_linear(model, Projection::kInto, prefix + "." + name,
+                   {out, d, c.proj_bias, prefix + ".in"}, table);
   };
   into("in_z", di);
   into("in_x", di);
   into("in_b", states);
   into("in_c", states);
   into("in_dt", h);
-  declare_conv(model, prefix + ".conv_x", {di, c.conv_kernel, c.conv_bias}, table);
-  declare_conv(model, prefix + ".conv_b", {states, c.conv_kernel, c.conv_bias}, table);
-  declare_conv(model, prefix + ".conv_c", {states, c.conv_kernel, c.conv_bias}, table);
+  const auto conv = [&](const char* name, int64_t channels) {
+    declare_conv(model, prefix + name, {channels, c.conv_kernel, c.conv_bias, prefix + ".conv"},
+                 table);
+  };
+  conv(".conv_x", di);
+  conv(".conv_b", states);
+  conv(".conv_c", states);
   table.add(channel_row(prefix + ".dt_bias", {h}, initial_dt_bias(model, c.dt)));
   table.add(channel_row(prefix + ".a_log", {h}, initial_head_a_log(model)));
   table.add(channel_row(prefix + ".d", {h}, {.kind = Initializer::Kind::kConstant, .a = 1.0}));
@@ -39,32 +43,22 @@ Mamba2::Mamba2(const Mamba2Config& config, double norm_eps, const ParameterStore
                const std::string& prefix)
     : config_(config),
       norm_eps_(norm_eps),
-      in_z_(store, prefix + ".in_z"),
-      in_x_(store, prefix + ".in_x"),
-      in_b_(store, prefix + ".in_b"),
-      in_c_(store, prefix + ".in_c"),
-      in_dt_(store, prefix + ".in_dt"),
+      in_(store, prefix + ".in"),
       out_(store, prefix + ".out"),
+      conv_weight_(store.compute(prefix + ".conv.weight")),
       dt_bias_(store.compute(prefix + ".dt_bias")),
       a_log_(store.compute(prefix + ".a_log")),
       d_(store.compute(prefix + ".d")),
       norm_(store.compute(prefix + ".norm.weight")) {
-  for (const char* part : {".conv_x", ".conv_b", ".conv_c"}) {
-    conv_weights_.push_back(store.compute(prefix + part + ".weight"));
-    if (config.conv_bias) conv_biases_.push_back(store.compute(prefix + part + ".bias"));
-  }
+  if (config.conv_bias) conv_bias_ = store.compute(prefix + ".conv.bias");
 }
 
 Mamba2::Projected Mamba2::project(const Tensor& u) const {
-  const Tensor all = joint_product(u, {&in_z_, &in_x_, &in_b_, &in_c_, &in_dt_});
+  const Tensor all = in_(u);
   const std::vector<Tensor> parts =
       all.split_with_sizes({config_.inner_size(), config_.conv_channels(), config_.num_heads}, -1);
   return {parts[0], parts[1], parts[2]};
 }
-
-Tensor Mamba2::conv_weight() const { return at::cat(conv_weights_); }
-
-Tensor Mamba2::conv_bias() const { return conv_biases_.empty() ? Tensor{} : at::cat(conv_biases_); }
 
 // xbc after the convolution.
 SsdInputs Mamba2::ssd_inputs(const Tensor& xbc, const Tensor& dt, const Tensor& starts) const {
@@ -91,14 +85,14 @@ Tensor Mamba2::finish(const Tensor& y, const Tensor& z) const {
 Tensor Mamba2::forward(const Tensor& u, const ForwardPass& pass) const {
   const Tensor& starts = pass.documents.starts;
   const Projected p = project(u);
-  const Tensor xbc = causal_conv_silu(p.xbc, conv_weight(), conv_bias(), starts);
+  const Tensor xbc = causal_conv_silu(p.xbc, conv_weight_, conv_bias_, starts);
   return finish(ssd(ssd_inputs(xbc, p.dt, starts), config_.chunk_size).y, p.z);
 }
 
 Tensor Mamba2::extend(const Tensor& u, const NewTokens& tokens, ScanState& state) const {
   const Projected p = project(u);
   const Tensor xbc =
-      causal_conv_silu_with_state(p.xbc, conv_weight(), conv_bias(), tokens.starts, state.window);
+      causal_conv_silu_with_state(p.xbc, conv_weight_, conv_bias_, tokens.starts, state.window);
   SsdInputs inputs = ssd_inputs(xbc, p.dt, tokens.starts);
   inputs.initial_state = state.h;
   const SsdOutputs out = ssd(inputs, config_.chunk_size);

@@ -31,16 +31,15 @@ class Mamba2 final {
     Tensor z, xbc, dt;  // [Bz, T, di], [Bz, T, di + 2 G N], [Bz, T, Hs]
   };
   Projected project(const Tensor& u) const;
-  Tensor conv_weight() const;  // [di + 2 G N, K]
-  Tensor conv_bias() const;    // undefined without one
   SsdInputs ssd_inputs(const Tensor& xbc, const Tensor& dt, const Tensor& starts) const;
   Tensor finish(const Tensor& y, const Tensor& z) const;
 
   Mamba2Config config_;
   double norm_eps_;
-  Linear in_z_, in_x_, in_b_, in_c_, in_dt_, out_;
-  std::vector<Tensor> conv_weights_, conv_biases_;  // of x, B, C
-  Tensor dt_bias_, a_log_, d_, norm_;               // [Hs], [Hs], [Hs], [di]
+  Linear in_;  // of z, x, B, C, dt in one
+  Linear out_;
+  Tensor conv_weight_, conv_bias_;     // of x, B, C in one: [di + 2 G N, K], [di + 2 G N]
+  Tensor dt_bias_, a_log_, d_, norm_;  // [Hs], [Hs], [Hs], [di]
 };
 
 }  // namespace weft

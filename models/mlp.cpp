@@ -1,7 +1,6 @@
 #include "models/mlp.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/silu.h>
 
@@ -18,14 +17,12 @@ Tensor activate(const Tensor& x, Activation activation) {
 
 namespace {
 
-Tensor whole(const MlpConfig& config, const Tensor& x, const Linear& gate, const Linear& up,
-             const Linear& down) {
-  if (!config.gated) return down(activate(up(x), config.activation));
-  if (config.activation == Activation::kSilu && at::GradMode::is_enabled()) {
-    return down(silu_mul(joint_product(x, {&gate, &up})));
-  }
-  const std::vector<Tensor> gate_up = joint_linear(x, {&gate, &up});
-  if (config.activation == Activation::kSilu) return down(silu_mul(gate_up[0], gate_up[1]));
+// `into`: gate and up side by side, or up alone.
+Tensor whole(const MlpConfig& config, const Tensor& x, const Linear& into, const Linear& down) {
+  const Tensor inner = into(x);
+  if (!config.gated) return down(activate(inner, config.activation));
+  if (config.activation == Activation::kSilu) return down(silu_mul(inner));
+  const std::vector<Tensor> gate_up = inner.chunk(2, -1);
   return down(activate(gate_up[0], config.activation) * gate_up[1]);
 }
 
@@ -34,10 +31,9 @@ Tensor whole(const MlpConfig& config, const Tensor& x, const Linear& gate, const
 void Mlp::declare(const ModelConfig& model, const MlpConfig& config, const std::string& prefix,
                   ParameterTable& table) {
   const int64_t d = model.hidden_size, f = config.intermediate_size;
-  if (config.gated) {
-    declare_linear(model, Projection::kInto, prefix + ".gate", {f, d, config.bias}, table);
-  }
-  declare_linear(model, Projection::kInto, prefix + ".up", {f, d, config.bias}, table);
+  const LinearShape into{f, d, config.bias, config.gated ? prefix + ".gate_up" : ""};
+  if (config.gated) declare_linear(model, Projection::kInto, prefix + ".gate", into, table);
+  declare_linear(model, Projection::kInto, prefix + ".up", into, table);
   declare_linear(model, Projection::kBack, prefix + ".down", {d, f, config.bias}, table);
 }
 
@@ -45,6 +41,7 @@ Mlp::Mlp(const MlpConfig& config, const MiniSequences& mini_sequences, const Par
          const std::string& prefix)
     : config_(config),
       mini_sequences_(mini_sequences),
+      into_(store, prefix + (config.gated ? ".gate_up" : ".up")),
       up_(store, prefix + ".up"),
       down_(store, prefix + ".down") {
   if (config.gated) gate_ = Linear(store, prefix + ".gate");
@@ -55,16 +52,14 @@ Tensor Mlp::forward(const Tensor& x, Values values) const {
   const int64_t n = tokens.size(0);
   const int64_t rows = mlp_rows(mini_sequences_, n, x.size(-1), config_.intermediate_size);
   if (rows >= n) {
-    const Tensor y = whole(config_, x, gate_, up_, down_);
+    const Tensor y = whole(config_, x, into_, down_);
     forget_last_result();  // a block that is computed again does not look at it
     return y;
   }
-  const auto slice = [config = config_](const Tensor& some, const std::vector<Tensor>& w) {
-    return whole(config, some, Linear(w[0], w[1]), Linear(w[2], w[3]), Linear(w[4], w[5]));
+  const auto slice = [config = config_, into = into_, down = down_](const Tensor& some) {
+    return whole(config, some, into, down);
   };
-  const std::vector<Tensor> weights = {gate_.weight, gate_.bias,   up_.weight,
-                                       up_.bias,     down_.weight, down_.bias};
-  return in_slices(tokens, weights, rows, slice, values).reshape(x.sizes());
+  return in_slices(tokens, rows, slice, values).reshape(x.sizes());
 }
 
 void Mlp::decode(const RmsNormWeights& norm, Tensor& x) const {

@@ -35,6 +35,7 @@ class Mlp final {
  private:
   MlpConfig config_;
   MiniSequences mini_sequences_;
+  Linear into_;  // gate and up in one, or up alone
   Linear gate_, up_, down_;
 };
 

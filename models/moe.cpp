@@ -15,10 +15,8 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/check.h"
-#include "models/kernels/matmul.h"
 #include "models/kernels/silu_mul.h"
 #include "models/kernels/swiglu_step.h"
-#include "models/linear.h"
 #include "models/recompute.h"
 
 namespace weft {
@@ -125,7 +123,10 @@ Moe::Moe(const MoeConfig& config, const MiniSequences& mini_sequences, const Par
       router_(store.compute(prefix + ".router.weight")),
       gate_(store.compute(prefix + ".experts.gate.weight")),
       up_(store.compute(prefix + ".experts.up.weight")),
-      down_(store.compute(prefix + ".experts.down.weight")) {}
+      down_(store.compute(prefix + ".experts.down.weight")),
+      gates_(expert_layers(store, prefix + ".experts.gate.weight")),
+      ups_(expert_layers(store, prefix + ".experts.up.weight")),
+      downs_(expert_layers(store, prefix + ".experts.down.weight")) {}
 
 Routing route(const Tensor& logits, int64_t top_k, bool renormalize) {
   Routing routing;
@@ -178,10 +179,9 @@ void Moe::report(const Tensor& logits, const Routing& routing, const Tensor& cou
 
 namespace {
 
-// weights: gate, up, down of one expert.
-Tensor expert(const Tensor& x, const std::vector<Tensor>& weights) {
-  const Tensor hidden = silu_mul(linear_product(x, weights[0]), linear_product(x, weights[1]));
-  return linear_product(hidden, weights[2]);
+// Of one expert.
+Tensor expert(const Tensor& x, const Linear& gate, const Linear& up, const Linear& down) {
+  return down(silu_mul(gate(x), up(x)));
 }
 
 }  // namespace
@@ -191,15 +191,15 @@ Tensor expert(const Tensor& x, const std::vector<Tensor>& weights) {
 Tensor Moe::grouped_experts(const Tensor& tokens, const Routing& routing,
                             const Dispatch& plan) const {
   const std::vector<Tensor> inputs = ToExperts::apply(tokens, plan).split_with_sizes(plan.sizes);
-  const std::vector<Tensor> gates = gate_.unbind(), ups = up_.unbind(), downs = down_.unbind();
   std::vector<Tensor> outputs;
   outputs.reserve(inputs.size());
   const int64_t n = tokens.size(0) * config_.top_k;
   const int64_t slice = mlp_rows(mini_sequences_, n, tokens.size(1), config_.intermediate_size);
   for (size_t i = 0; i < inputs.size(); ++i) {
-    const std::vector<Tensor> weights = {gates[i], ups[i], downs[i]};
-    outputs.push_back(slice < n ? in_slices(inputs[i], weights, slice, expert)
-                                : expert(inputs[i], weights));
+    const auto rows = [gate = gates_[i], up = ups_[i], down = downs_[i]](const Tensor& x) {
+      return expert(x, gate, up, down);
+    };
+    outputs.push_back(slice < n ? in_slices(inputs[i], slice, rows) : rows(inputs[i]));
   }
   const Tensor by_token = FromExperts::apply(at::cat(outputs), plan);
   const Tensor weighted = by_token.reshape({tokens.size(0), config_.top_k, tokens.size(1)})

@@ -8,6 +8,7 @@
 #include "base/tensor.h"
 #include "models/config.h"
 #include "models/kernels/rms_norm_weights.h"
+#include "models/linear.h"
 #include "models/mini_sequences.h"
 #include "parallel/parameter_store.h"
 
@@ -60,8 +61,9 @@ class Moe final {
 
   MoeConfig config_;
   MiniSequences mini_sequences_;
-  Tensor router_;            // [E, d]
-  Tensor gate_, up_, down_;  // [E, f, d], [E, f, d], [E, d, f]
+  Tensor router_;                            // [E, d]
+  Tensor gate_, up_, down_;                  // [E, f, d], [E, f, d], [E, d, f]
+  std::vector<Linear> gates_, ups_, downs_;  // the same, a layer for each expert
 };
 
 // logits [n, E]; ties go to the lower expert.

@@ -7,20 +7,18 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/check.h"
-#include "models/kernels/dispatch.h"
 #include "models/kernels/kept_results.h"
 #include "models/mini_sequences.h"
 
 namespace weft {
 namespace {
 
-Tensor run_slices(const Tensor& x, const std::vector<Tensor>& weights, int64_t rows,
-                  const RowFunction& f) {
+Tensor run_slices(const Tensor& x, int64_t rows, const RowFunction& f) {
   const KeepingResults none(nullptr, KeepingResults::Run::kFirst);
-  if (rows >= x.size(0)) return f(x, weights);
+  if (rows >= x.size(0)) return f(x);
   Tensor all;
   for_each_slice(x.size(0), rows, [&](int64_t first, int64_t size) {
-    const Tensor y = f(x.narrow(0, first, size), weights);
+    const Tensor y = f(x.narrow(0, first, size));
     if (!all.defined()) {
       std::vector<int64_t> sizes = y.sizes().vec();
       sizes[0] = x.size(0);
@@ -31,58 +29,19 @@ Tensor run_slices(const Tensor& x, const std::vector<Tensor>& weights, int64_t r
   return all;
 }
 
-// The inputs of one slice as leaves of a graph of its own, and their gradients' sums.
-class Leaves {
- public:
-  // `wanted[0]` is of x, the rest of the weights.
-  Leaves(const std::vector<Tensor>& weights, const std::vector<bool>& wanted)
-      : wanted_(wanted), sums_(weights.size()) {
-    for (size_t i = 0; i < weights.size(); ++i) {
-      weights_.push_back(weights[i].detach().set_requires_grad(wanted_[i + 1]));
-    }
-  }
-
-  const std::vector<Tensor>& weights() const { return weights_; }
-
-  // Back through y, made of x and weights(); dx's rows are filled where they are wanted.
-  void back_propagate(const Tensor& y, const Tensor& dy, const Tensor& x, const Tensor& dx) {
-    std::vector<Tensor> inputs;
-    if (wanted_[0]) inputs.push_back(x);
-    for (size_t i = 0; i < weights_.size(); ++i) {
-      if (wanted_[i + 1]) inputs.push_back(weights_[i]);
-    }
-    WEFT_CHECK(y.sizes() == dy.sizes() && y.scalar_type() == dy.scalar_type(),
-               "a slice's result is ", y.toString(), " ", y.sizes(), ", its gradient ",
-               dy.toString(), " ", dy.sizes());
-    const std::vector<Tensor> grads = torch::autograd::grad({y}, inputs, {dy});
-    size_t next = 0;
-    if (wanted_[0]) dx.copy_(grads[next++]);
-    for (size_t i = 0; i < weights_.size(); ++i) {
-      if (wanted_[i + 1]) add(grads[next++], sums_[i]);
-    }
-  }
-
-  // In the weights' types; undefined where no gradient is wanted.
-  std::vector<Tensor> gradients() const {
-    std::vector<Tensor> rounded;
-    for (size_t i = 0; i < sums_.size(); ++i) {
-      rounded.push_back(sums_[i].defined() ? sums_[i].to(weights_[i].scalar_type()) : Tensor());
-    }
-    return rounded;
-  }
-
- private:
-  static void add(const Tensor& grad, Tensor& sum) {
-    if (sum.defined()) {
-      sum.add_(grad);
-    } else {
-      sum = grad.to(wide_type(grad.scalar_type()));
-    }
-  }
-
-  const std::vector<bool>& wanted_;
-  std::vector<Tensor> weights_, sums_;
-};
+// Back through f(x) into its leaves, with dy the gradient of what it gives; that of x is left in dx
+// where it is defined.
+void back_propagate(const RowFunction& f, const Tensor& x, const Tensor& dy, const Tensor& dx) {
+  const at::AutoGradMode with_gradients(true);
+  const Tensor rows = x.detach().set_requires_grad(dx.defined());
+  const Tensor y = f(rows);
+  WEFT_CHECK(y.sizes() == dy.sizes() && y.scalar_type() == dy.scalar_type(), "a slice's result is ",
+             y.toString(), " ", y.sizes(), ", its gradient ", dy.toString(), " ", dy.sizes());
+  if (y.requires_grad()) torch::autograd::backward({y}, {dy});
+  const at::NoGradGuard no_grad;
+  if (!dx.defined()) return;
+  rows.grad().defined() ? dx.copy_(rows.grad()) : dx.zero_();
+}
 
 // A function that a graph keeps for its backward pass.
 struct Holder final : torch::CustomClassHolder {
@@ -92,40 +51,29 @@ struct Holder final : torch::CustomClassHolder {
 
 class InSlices final : public torch::autograd::Function<InSlices> {
  public:
-  static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& x,
-                        at::TensorList weights, int64_t rows, const RowFunction& f, Values values) {
-    torch::autograd::variable_list saved = weights.vec();
-    saved.push_back(x);
-    ctx->save_for_backward(saved);
+  // `anchor`: nothing but an input that requires a gradient, as leaves of f may although x doesn't.
+  static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& x, const Tensor&,
+                        int64_t rows, const RowFunction& f, Values values) {
+    ctx->save_for_backward({x});
     ctx->saved_data["rows"] = rows;
     ctx->saved_data["f"] = c10::IValue::make_capsule(c10::make_intrusive<Holder>(f));
     if (values == Values::kUnused) return at::empty_like(x);
-    return run_slices(x, weights.vec(), rows, f);
+    return run_slices(x, rows, f);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  torch::autograd::variable_list grads) {
     WEFT_CHECK(!at::GradMode::is_enabled(), "in_slices has no second derivatives");
-    std::vector<Tensor> weights = ctx->get_saved_variables();
-    const Tensor x = weights.back();
-    weights.pop_back();
-    std::vector<bool> wanted;
-    for (size_t i = 0; i <= weights.size(); ++i) wanted.push_back(ctx->needs_input_grad(i));
+    const Tensor x = ctx->get_saved_variables()[0];
     const auto holder =
         c10::static_intrusive_pointer_cast<Holder>(ctx->saved_data["f"].toCapsule());
-    const Tensor dx = wanted[0] ? at::empty_like(x) : Tensor();
-    Leaves leaves(weights, wanted);
+    const Tensor dx = ctx->needs_input_grad(0) ? at::empty_like(x) : Tensor();
     const KeepingResults none(nullptr, KeepingResults::Run::kFirst);
     for_each_slice(x.size(0), ctx->saved_data["rows"].toInt(), [&](int64_t first, int64_t size) {
-      const at::AutoGradMode with_gradients(true);
-      const Tensor rows = x.narrow(0, first, size).detach().set_requires_grad(wanted[0]);
-      leaves.back_propagate(holder->f(rows, leaves.weights()), grads[0].narrow(0, first, size),
-                            rows, wanted[0] ? dx.narrow(0, first, size) : Tensor());
+      back_propagate(holder->f, x.narrow(0, first, size), grads[0].narrow(0, first, size),
+                     dx.defined() ? dx.narrow(0, first, size) : dx);
     });
-    torch::autograd::variable_list result = leaves.gradients();
-    result.insert(result.begin(), dx);
-    result.resize(result.size() + 3);  // of `rows`, `f` and `values`
-    return result;
+    return {dx, {}, {}, {}, {}};
   }
 };
 
@@ -180,31 +128,12 @@ class Recomputed final : public torch::autograd::Function<Recomputed> {
 
 }  // namespace
 
-Tensor in_slices(const Tensor& x, const std::vector<Tensor>& weights, int64_t rows,
-                 const RowFunction& f, Values values) {
+Tensor in_slices(const Tensor& x, int64_t rows, const RowFunction& f, Values values) {
   WEFT_CHECK(x.dim() == 2 && rows >= 1, "in_slices of x ", x.sizes(), " by ", rows, " rows");
-  if (x.size(0) == 0) return f(x, weights);
-  if (!at::GradMode::is_enabled()) return run_slices(x, weights, rows, f);
-  // Autograd takes no undefined inputs.
-  std::vector<Tensor> defined;
-  for (const Tensor& weight : weights) {
-    if (weight.defined()) defined.push_back(weight);
-  }
-  if (defined.size() == weights.size()) {
-    return InSlices::apply(x, at::TensorList(defined), rows, f, values);
-  }
-  std::vector<bool> has;
-  for (const Tensor& weight : weights) has.push_back(weight.defined());
-  const RowFunction with_undefined = [f, has](const Tensor& some,
-                                              const std::vector<Tensor>& given) {
-    std::vector<Tensor> all(has.size());
-    auto next = given.begin();
-    for (size_t i = 0; i < has.size(); ++i) {
-      if (has[i]) all[i] = *next++;
-    }
-    return f(some, all);
-  };
-  return InSlices::apply(x, at::TensorList(defined), rows, with_undefined, values);
+  if (x.size(0) == 0) return f(x);
+  if (!at::GradMode::is_enabled()) return run_slices(x, rows, f);
+  const Tensor anchor = at::empty({0}, x.options()).set_requires_grad(true);
+  return InSlices::apply(x, anchor, rows, f, values);
 }
 
 std::vector<Tensor> recomputed(const Tensor& x, const PartFunction& f, Keep keep) {

@@ -8,24 +8,24 @@
 
 namespace weft {
 
-// x [n, d] and weights (of which some may be undefined) -> [n, ..], each row from its own row of x.
-using RowFunction = std::function<Tensor(const Tensor& x, const std::vector<Tensor>& weights)>;
+// x [n, d] -> [n, ..], each row from its own row of x, differentiable in x and in leaves that it
+// uses.
+using RowFunction = std::function<Tensor(const Tensor& x)>;
 
 // Whether anyone looks at a result, or only gradients are wanted that don't depend on it.
 enum class Values { kWanted, kUnused };
 
-// f(x, weights), a slice of at most `rows` rows after the other. Where a gradient is wanted, x
-// alone is kept for it, and f runs a second time, slice by slice, before each is given its
-// gradient. The weights' gradients are summed over slices in fp32 (fp64 for fp64) and rounded once.
-// f must not depend on the order of its calls. REQUIRES: the result
-// depends on every weight that is given; no second derivatives.
+// f(x), a slice of at most `rows` rows after the other. Where a gradient is wanted, x alone is kept
+// for it, and f runs a second time, slice by slice, before each is given its gradient: those of
+// leaves are added up there, or in the sums of linear layers (models/linear.h). f must not depend
+// on the order of its calls. REQUIRES: no second derivatives.
 //
 // With Values::kUnused the result has the right shape, type (x's) and gradients, but unknown
 // values, and f runs in the backward pass alone: where a block is computed again, nothing but the
 // gradient of what an MLP gives is needed, so that the MLP runs twice in all instead of three times
 // (spec/methods.md 1.7). REQUIRES then: f's result is like x.
-Tensor in_slices(const Tensor& x, const std::vector<Tensor>& weights, int64_t rows,
-                 const RowFunction& f, Values values = Values::kWanted);
+Tensor in_slices(const Tensor& x, int64_t rows, const RowFunction& f,
+                 Values values = Values::kWanted);
 
 // A part of a model: x -> some tensors, differentiable in x and in leaves that it uses.
 using PartFunction = std::function<std::vector<Tensor>(const Tensor& x, Values values)>;

@@ -1,7 +1,7 @@
 #include "parallel/parameter_store.h"
 
+#include <algorithm>
 #include <cmath>
-#include <functional>
 
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
@@ -22,6 +22,20 @@ double inverse_softplus(double x) { return x + std::log(-std::expm1(-x)); }
 // Whether the model computes with the master itself.
 bool is_shared(const ParameterSpec& spec, const StoreTypes& types) {
   return types.master == types.compute || spec.compute == ComputeType::kMaster;
+}
+
+// The rows of `spec` in a joint, from row `first` on.
+Parameter part_of(const Parameter& joint, const ParameterSpec& spec, int64_t first) {
+  const ParameterSpec& other = *joint.spec;
+  WEFT_CHECK(spec.shape.size() == other.shape.size() && spec.compute == other.compute &&
+                 std::equal(spec.shape.begin() + 1, spec.shape.end(), other.shape.begin() + 1),
+             "'", spec.name, "' cannot be joined with '", other.name, "'");
+  const auto part = [&](const Tensor& whole) {
+    return whole.defined() ? whole.narrow(0, first, spec.shape[0]).detach() : whole;
+  };
+  Parameter p{&spec, part(joint.master), {}, part(joint.gradient)};
+  p.compute = joint.compute.is_same(joint.master) ? p.master : part(joint.compute);
+  return p;
 }
 
 // Elements [first, first + out.size()) of the logical tensor.
@@ -61,11 +75,9 @@ void fill_piece(const ParameterSpec& spec, const RandomStream& stream, int64_t f
   }
 }
 
-}  // namespace
-
-Tensor initial_value(const ParameterSpec& spec, uint64_t seed, at::ScalarType type) {
-  WEFT_CHECK(type == at::kFloat || type == at::kDouble, "masters are fp32 or fp64");
-  Tensor value = at::empty(spec.shape, type);
+// Initial values into `out`, dense on the CPU.
+template <class T>
+void fill_initial(const ParameterSpec& spec, uint64_t seed, T* out) {
   const RandomStream stream(seed, "init", spec.name);
   const int64_t n = spec.numel();
   at::parallel_for(0, (n + kPiece - 1) / kPiece, 1, [&](int64_t begin, int64_t end) {
@@ -74,14 +86,28 @@ Tensor initial_value(const ParameterSpec& spec, uint64_t seed, at::ScalarType ty
       const int64_t first = i * kPiece;
       piece.resize(std::min(kPiece, n - first));
       fill_piece(spec, stream, first, piece);
-      if (type == at::kFloat) {
-        std::copy(piece.begin(), piece.end(), value.data_ptr<float>() + first);
-      } else {
-        std::copy(piece.begin(), piece.end(), value.data_ptr<double>() + first);
-      }
+      std::copy(piece.begin(), piece.end(), out + first);
     }
   });
-  if (spec.init.zero_row >= 0) value.select(0, spec.init.zero_row).zero_();
+  if (spec.init.zero_row < 0) return;
+  const int64_t width = n / spec.shape[0];
+  std::fill_n(out + spec.init.zero_row * width, width, T(0));
+}
+
+void fill_initial(const ParameterSpec& spec, uint64_t seed, const Tensor& out) {
+  if (out.scalar_type() == at::kFloat) {
+    fill_initial(spec, seed, out.data_ptr<float>());
+  } else {
+    fill_initial(spec, seed, out.data_ptr<double>());
+  }
+}
+
+}  // namespace
+
+Tensor initial_value(const ParameterSpec& spec, uint64_t seed, at::ScalarType type) {
+  WEFT_CHECK(type == at::kFloat || type == at::kDouble, "masters are fp32 or fp64");
+  Tensor value = at::empty(spec.shape, type);
+  fill_initial(spec, seed, value);
   return value;
 }
 
@@ -92,45 +118,80 @@ int64_t store_bytes(const ParameterTable& table, const StoreTypes& types, Gradie
   int64_t bytes = 0;
   for (const ParameterSpec& spec : table.rows()) {
     int64_t width = is_shared(spec, types) ? master : compute;
-    if (kept) width += is_shared(spec, types) ? master : 2 * master + compute;
+    if (kept) width += is_shared(spec, types) ? master : 2 * master;
     bytes += spec.numel() * width;
   }
   return bytes;
 }
 
+Parameter ParameterStore::allocate(const ParameterSpec& spec, int64_t rows) const {
+  const auto master = at::TensorOptions().dtype(types_.master).device(types_.device);
+  const bool kept = gradients_ == Gradients::kKept;
+  const bool same = is_shared(spec, types_);
+  std::vector<int64_t> shape = spec.shape;
+  if (!shape.empty()) shape[0] = rows;
+  Parameter p{&spec, {}, {}, {}};
+  if (same || kept) p.master = at::empty(shape, master);
+  p.compute = same ? p.master : at::empty(shape, master.dtype(types_.compute));
+  if (kept) p.gradient = at::zeros(shape, master);
+  return p;
+}
+
+void ParameterStore::make_leaf(Parameter& p) const {
+  if (gradients_ == Gradients::kNone) return;
+  p.compute.set_requires_grad(true);
+  // Backward then adds straight into `gradient`.
+  if (p.compute.is_same(p.master)) p.compute.mutable_grad() = p.gradient;
+}
+
 ParameterStore::ParameterStore(const ParameterTable& table, StoreTypes types, Gradients gradients)
-    : table_(table), types_(types) {
-  parameters_.reserve(table.rows().size());
-  const auto master = at::TensorOptions().dtype(types.master).device(types.device);
-  const bool kept = gradients == Gradients::kKept;
+    : table_(table), types_(types), gradients_(gradients) {
+  absl::flat_hash_map<std::string, int64_t> joint_rows;
   for (const ParameterSpec& spec : table.rows()) {
-    const bool same = is_shared(spec, types);
-    Parameter p{&spec, {}, {}, {}};
-    if (same || kept) p.master = at::empty(spec.shape, master);
-    p.compute = same ? p.master : at::empty(spec.shape, master.dtype(types.compute));
-    if (kept) {
-      p.gradient = at::zeros(spec.shape, master);
-      p.compute.set_requires_grad(true);
-      // Backward then adds straight into `gradient`.
-      if (same) p.compute.mutable_grad() = p.gradient;
-    }
-    by_name_.emplace(spec.name, parameters_.size());
-    parameters_.push_back(std::move(p));
+    if (spec.joint.empty()) continue;
+    WEFT_CHECK(!spec.shape.empty() && table.find(spec.joint) == nullptr, "'", spec.name,
+               "' cannot be joined as '", spec.joint, "'");
+    joint_rows[spec.joint] += spec.shape[0];
   }
+  absl::flat_hash_map<std::string, int64_t> taken;  // rows of a joint
+  parameters_.reserve(table.rows().size());
+  for (const ParameterSpec& spec : table.rows()) {
+    by_name_.emplace(spec.name, parameters_.size());
+    if (spec.joint.empty()) {
+      parameters_.push_back(allocate(spec, spec.shape.empty() ? 1 : spec.shape[0]));
+      continue;
+    }
+    const auto [found, is_new] = joint_by_name_.emplace(spec.joint, joints_.size());
+    if (is_new) joints_.push_back(allocate(spec, joint_rows[spec.joint]));
+    parameters_.push_back(part_of(joints_[found->second], spec, taken[spec.joint]));
+    taken[spec.joint] += spec.shape[0];
+  }
+  for (Parameter& p : parameters_) make_leaf(p);
+  for (Parameter& joint : joints_) make_leaf(joint);
 }
 
 void ParameterStore::initialize(uint64_t seed) {
   const at::NoGradGuard no_grad;
   for (Parameter& p : parameters_) {
-    p.master.copy_(initial_value(*p.spec, seed, types_.master));
+    if (p.master.is_cpu()) {  // no second one beside it
+      fill_initial(*p.spec, seed, p.master);
+    } else {
+      p.master.copy_(initial_value(*p.spec, seed, types_.master));
+    }
   }
   refresh_compute();
 }
 
+bool ParameterStore::has(const std::string& name) const {
+  return by_name_.contains(name) || joint_by_name_.contains(name);
+}
+
 const Parameter& ParameterStore::find(const std::string& name) const {
-  const auto found = by_name_.find(name);
-  WEFT_CHECK(found != by_name_.end(), "no parameter '", name, "'");
-  return parameters_[found->second];
+  const auto row = by_name_.find(name);
+  if (row != by_name_.end()) return parameters_[row->second];
+  const auto joint = joint_by_name_.find(name);
+  WEFT_CHECK(joint != joint_by_name_.end(), "no parameter '", name, "'");
+  return joints_[joint->second];
 }
 
 const Tensor& ParameterStore::compute(const std::string& name) const { return find(name).compute; }
@@ -146,18 +207,18 @@ void ParameterStore::refresh_compute() {
   }
 }
 
-void ParameterStore::collect_gradients() {
-  const at::NoGradGuard no_grad;
-  for (Parameter& p : parameters_) {
-    if (p.compute.is_same(p.master) || !p.compute.grad().defined()) continue;
-    p.gradient.add_(p.compute.grad());
-    p.compute.mutable_grad().reset();
-  }
-}
-
 void ParameterStore::clear_gradients() {
   const at::NoGradGuard no_grad;
   for (Parameter& p : parameters_) p.gradient.zero_();
+}
+
+void ParameterStore::check_gradients() const {
+  for (const std::vector<Parameter>* all : {&parameters_, &joints_}) {
+    for (const Parameter& p : *all) {
+      WEFT_CHECK(p.compute.is_same(p.master) || !p.compute.grad().defined(), "the gradient of '",
+                 p.spec->name, "' was left on a copy");
+    }
+  }
 }
 
 }  // namespace weft

@@ -3,11 +3,11 @@
 // that the model computes with (the master itself, or a bf16 copy made once a step), and the
 // gradient summed over the micro-batches of a step in the master's type.
 //
-// The path of one step: the model's backward adds gradients to `gradient` itself (embedding, head,
-// masters that are computed with) or leaves them on the compute values; collect_gradients() after
-// each micro-batch adds these and clears them; clear_gradients() once the update is done.
-// refresh_compute() after every change of the masters that did not see to it itself, as the
-// optimiser does.
+// The path of one step: the model's backward pass adds to `gradient`. Linear layers, head and
+// embedding do so on their own (models/linear.h, head.h, embedding.h), so that no gradient of a
+// copy is kept beside it; autograd does for the rest, which is computed with as a master.
+// clear_gradients() once the update is done. refresh_compute() after every change of the masters
+// that did not see to it itself, as the optimiser does.
 #include <string>
 #include <vector>
 
@@ -33,8 +33,7 @@ struct StoreTypes {
 // that differs from the compute value is not there either.
 enum class Gradients { kNone, kKept };
 
-// Bytes that a store of these rows takes at most. With gradients, what compute values that are
-// copies get of their own during a backward pass is counted too.
+// Bytes that a store of these rows takes.
 int64_t store_bytes(const ParameterTable& table, const StoreTypes& types, Gradients gradients);
 
 class ParameterStore final {
@@ -46,9 +45,11 @@ class ParameterStore final {
   // Fills every master from (seed, name, element), the same on every layout and device.
   void initialize(uint64_t seed);
 
-  // The value to compute with. REQUIRES: a row of that name.
+  // Whether there is a row, or a joint of rows, of that name.
+  bool has(const std::string& name) const;
+  // The value to compute with, a leaf. REQUIRES: has(name).
   const Tensor& compute(const std::string& name) const;
-  // What its gradient is summed into; undefined if gradients are not kept. REQUIRES: as above.
+  // What its gradient is summed into; undefined if gradients are not kept. REQUIRES: has(name).
   const Tensor& gradient(const std::string& name) const;
 
   std::vector<Parameter>& parameters() { return parameters_; }
@@ -58,16 +59,22 @@ class ParameterStore final {
 
   // REQUIRES: gradients are kept.
   void refresh_compute();
-  void collect_gradients();
   void clear_gradients();
+  // After a backward pass. REQUIRES: autograd left no gradient on a copy, where it would be lost.
+  void check_gradients() const;
 
  private:
+  // `spec`, or any row of a joint, with room for `rows` of its first dimension.
+  Parameter allocate(const ParameterSpec& spec, int64_t rows) const;
+  void make_leaf(Parameter& p) const;
   const Parameter& find(const std::string& name) const;
 
   const ParameterTable& table_;
   StoreTypes types_;
+  Gradients gradients_;
   std::vector<Parameter> parameters_;  // in the order of the table
-  absl::flat_hash_map<std::string, size_t> by_name_;
+  std::vector<Parameter> joints_;      // the same memory; `spec`: of the first row
+  absl::flat_hash_map<std::string, size_t> by_name_, joint_by_name_;
 };
 
 // The initial value of `spec` for `seed`, on the CPU: fp64 arithmetic rounded to `type`.

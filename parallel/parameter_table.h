@@ -45,6 +45,9 @@ struct ParameterSpec {
   ComputeType compute = ComputeType::kRecipe;
   // Parameters a token uses of this one: all, or top_k / num_experts of an expert's.
   double active_share = 1.0;
+  // Rows with one name here lie behind each other in memory, in the order of the table, so that
+  // they can be used as one tensor of that name. Their shapes differ in the first dimension alone.
+  std::string joint = {};
 
   int64_t numel() const;
 };

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "absl/container/flat_hash_map.h"
 #include <ATen/Parallel.h>
 
 #include "models/attention.h"
@@ -25,8 +26,6 @@ constexpr double kProcessBytes = 250e6;
 // Most gradients of a layer's values that exist at a time, of the bytes of these values: they go as
 // others come.
 constexpr double kGradientShare = 0.5;
-// Tokens between two states that the selective scan keeps for its backward pass.
-constexpr double kScanChunk = 64;
 
 // What autograd keeps of one token, term by term as in the modules' forward (models/*.cpp): the
 // table of spec/parallel.md 17.3, and what a CPU run keeps besides: keys and values repeated for
@@ -48,7 +47,7 @@ double mixer_bytes(const AttentionConfig& a, double, Widths w) {
 double mixer_bytes(const MambaConfig& c, double, Widths w) {
   const double di = static_cast<double>(c.inner_size), n = static_cast<double>(c.state_size);
   const double small = static_cast<double>(c.dt_rank) + 2 * n;
-  const double states = w.m * di * n / kScanChunk;
+  const double states = w.m * di * n / static_cast<double>(kTokensPerKeptState);
   return 5 * w.x * di + w.x * small + (c.inner_norms ? norm_bytes(small, w) : 0) + states;
 }
 
@@ -119,27 +118,13 @@ FeedForwardRows feed_forward_rows(const LayerConfig& layer, const MiniSequences&
   return rows;
 }
 
-// Elements that a layer keeps for any number of tokens: the weights that a joint product
-// (models/linear.h) copies side by side, and the padding of its experts' rows (models/moe.h), half
-// of what it can be.
+// Elements that a layer keeps for any number of tokens: the padding of its experts' rows
+// (models/moe.h), half of what it can be.
 double fixed_elements(const LayerConfig& layer, double d, bool in_slices) {
-  double elements = 0;
-  if (const auto* a = std::get_if<AttentionConfig>(&layer.mixer)) {
-    elements = d * static_cast<double>((a->num_heads + 2 * a->num_kv_heads) * a->head_dim);
-  } else if (const auto* m = std::get_if<MambaConfig>(&layer.mixer)) {
-    elements = static_cast<double>(m->inner_size) *
-               (2 * d + static_cast<double>(m->dt_rank + 2 * m->state_size));
-  } else {
-    const auto& m2 = std::get<Mamba2Config>(layer.mixer);
-    elements = d * static_cast<double>(m2.inner_size() + m2.conv_channels() + m2.num_heads);
-  }
-  if (const auto* c = std::get_if<MlpConfig>(&layer.feed_forward)) {
-    elements += c->gated && !in_slices ? 2 * d * static_cast<double>(c->intermediate_size) : 0;
-  } else if (const auto* c = std::get_if<MoeConfig>(&layer.feed_forward)) {
-    const double row = d + (in_slices ? 0 : 3 * static_cast<double>(c->intermediate_size));
-    elements += static_cast<double>(c->num_experts * kExpertRowMultiple / 2) * row;
-  }
-  return elements;
+  const auto* c = std::get_if<MoeConfig>(&layer.feed_forward);
+  if (c == nullptr) return 0;
+  const double row = d + (in_slices ? 0 : 3 * static_cast<double>(c->intermediate_size));
+  return static_cast<double>(c->num_experts * kExpertRowMultiple / 2) * row;
 }
 
 double layer_bytes(const LayerConfig& layer, double d, Widths w, bool in_slices) {
@@ -167,15 +152,9 @@ double attention_bytes(const LayerConfig& layer, double length, double threads, 
 }
 
 // While a feed-forward part's slice is computed again: gate, up and their product, and the
-// gradients of all three (gelu's own is not counted); the sums of three weights' gradients and a
-// slice's part of them (of one expert at a time), and the joint weight of gate and up with its
-// gradient, which experts don't have.
-double slice_bytes(const LayerConfig& layer, const FeedForwardRows& rows, double d, Widths w) {
-  if (!rows.in_slices()) return 0;
-  const double matrix = d * static_cast<double>(rows.width);
-  const double joint = std::holds_alternative<MlpConfig>(layer.feed_forward) ? 4 * w.x : 0;
-  return 6 * w.x * static_cast<double>(rows.at_once * rows.width) +
-         matrix * (3 * w.m + 3 * w.x + joint);
+// gradients of all three (gelu's own is not counted).
+double slice_bytes(const FeedForwardRows& rows, Widths w) {
+  return rows.in_slices() ? 6 * w.x * static_cast<double>(rows.at_once * rows.width) : 0;
 }
 
 // A slice of logits, which become their gradients (with a copy in the wide type on a GPU, not
@@ -192,6 +171,20 @@ double head_bytes(const ModelConfig& config, const MiniSequences& mini_sequences
   return rows * vocabulary * w.x + static_cast<double>(tokens) * d * w.x + vocabulary * d * copy;
 }
 
+// Elements of the largest weight of a linear layer (of one expert; layers with one input as one).
+double largest_matrix(const ParameterTable& table) {
+  double largest = 0;
+  absl::flat_hash_map<std::string, double> joints;
+  for (const ParameterSpec& spec : table.rows()) {
+    if (spec.compute != ComputeType::kRecipe || spec.name == kHeadWeight) continue;
+    double elements = static_cast<double>(spec.numel());
+    if (spec.shape.size() == 3) elements /= static_cast<double>(spec.shape[0]);
+    if (!spec.joint.empty()) elements = joints[spec.joint] += elements;
+    largest = std::max(largest, elements);
+  }
+  return largest;
+}
+
 int64_t to_bytes(double bytes) {
   return bytes < 9e18 ? static_cast<int64_t>(bytes) : std::numeric_limits<int64_t>::max() / 8;
 }
@@ -206,16 +199,16 @@ MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes) {
                                     has_cpu_attention(compute_bytes == 2   ? at::kBFloat16
                                                       : compute_bytes == 4 ? at::kFloat
                                                                            : at::kDouble)};
-  double masters = 0, copies = 0, copies_gradients = 0;  // elements
+  double masters = 0, copies = 0;  // elements
   const ParameterTable table = parameter_table(config);
   for (const ParameterSpec& spec : table.rows()) {
     const double elements = static_cast<double>(spec.numel());
     masters += elements;
     if (w.x == w.m || spec.compute != ComputeType::kRecipe) continue;
     copies += elements;
-    // The head's gradient is made in the masters' type.
-    if (spec.name != kHeadWeight) copies_gradients += elements;
   }
+  // Where no product of the CPU's adds to it, a weight's gradient exists by itself first.
+  const double apart = w.x != w.m && !w.block_attention ? w.x * largest_matrix(table) : 0;
   int64_t tokens = 0, length = 0;
   for (const StageConfig& stage : recipe.stages) {
     tokens = std::max(tokens, *stage.micro_batch_tokens);
@@ -231,7 +224,7 @@ MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes) {
         feed_forward_rows(layer, mini_sequences, tokens, config.hidden_size);
     const double bytes = n * layer_bytes(layer, d, w, rows.in_slices());
     const double fixed = w.x * fixed_elements(layer, d, rows.in_slices());
-    const double slice = std::max(slice_bytes(layer, rows, d, w),
+    const double slice = std::max(slice_bytes(rows, w),
                                   attention_bytes(layer, static_cast<double>(length), threads, w));
     if (recipe.memory.recomputes(i)) {  // all of it comes back
       const double products = recipe.memory.recompute == Recompute::kSelective
@@ -244,12 +237,12 @@ MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes) {
       largest = std::max(largest, kGradientShare * bytes + slice);
     }
   }
-  return {
-      .parameters = to_bytes(w.m * masters + w.x * copies),
-      .gradients = to_bytes(w.m * masters + w.x * copies_gradients),
-      .optimizer = to_bytes(2 * w.m * masters),
-      .activations = to_bytes(kept),
-      .working = to_bytes(head_bytes(config, mini_sequences, tokens, w) + largest + kProcessBytes)};
+  return {.parameters = to_bytes(w.m * masters + w.x * copies),
+          .gradients = to_bytes(w.m * masters),
+          .optimizer = to_bytes(2 * w.m * masters),
+          .activations = to_bytes(kept),
+          .working = to_bytes(head_bytes(config, mini_sequences, tokens, w) + largest + apart +
+                              kProcessBytes)};
 }
 
 }  // namespace weft

@@ -193,7 +193,7 @@ std::vector<NamedTensor> compute_gradients(LoadedModel& model, const TokenLists&
                                          as_row(packed.targets, device), documents, {per_target});
   const Tensor loss = terms.loss + terms.aux_sum;
   loss.backward();
-  model.store->collect_gradients();
+  model.store->check_gradients();
   std::vector<NamedTensor> named = named_gradients(model);
   named.push_back({"loss", scalar(loss)});
   named.push_back({"aux", terms.pooled_balance.defined() ? scalar(terms.pooled_balance)

@@ -41,7 +41,7 @@ StepResult compute_gradients(const CausalLM& model, ParameterStore& store,
                    Documents::from_ids(batch.documents, device), {per_target, penalties});
     const Tensor loss = terms.loss + terms.aux_sum * per_sequence;
     loss.backward();
-    store.collect_gradients();
+    store.check_gradients();
     result.loss += terms.nll_sum.item<double>() * per_target;
     result.penalty += terms.penalty_sum.item<double>() * per_target;
     result.aux_loss += terms.aux_sum.item<double>() * per_sequence;

@@ -17,7 +17,6 @@
 #include "models/kernels/cpu/matmul.h"
 #include "models/kernels/dispatch.h"
 #include "models/kernels/kept_results.h"
-#include "models/kernels/untracked.h"
 
 namespace weft {
 namespace {
@@ -96,35 +95,77 @@ void run(Tensor& out, const Tensor& a, const Tensor& b, Into into, const Tensor&
                  isa);
 }
 
-// x [rows, in], weight [out, in]; `known`: the result, which then need not be computed.
+// Whether linear_product is made of our blocks.
+bool is_ours(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  const auto is_fp32 = [](const Tensor& t) { return t.is_cpu() && t.scalar_type() == at::kFloat; };
+  const int64_t in = weight.size(1);
+  return is_fp32(x) && is_fp32(weight) && (!bias.defined() || is_fp32(bias)) &&
+         has_matmul(at::kFloat) && are_fp32_blocks_faster() && in > 0 &&
+         is_large(x.numel() / in, weight.size(0), in);
+}
+
+Tensor linear_values(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  if (!is_ours(x, weight, bias)) {
+    return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
+  }
+  Tensor y = at::empty({x.size(0), weight.size(0)}, x.options());
+  multiply_blocks_into(y, x, weight.t(), Into::kResult, bias, cpu::best_isa());
+  return y;
+}
+
+// Besides x and the weights: the result where it is known, and then need not be computed, and what
+// gradients are added to.
+struct LinearExtras {
+  Tensor known;
+  LinearSums sums;
+};
+
+// x [rows, in], weight [out, in].
 class LinearProduct : public torch::autograd::Function<LinearProduct> {
  public:
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight,
-                        const std::optional<Tensor>& bias, const std::optional<Untracked>& known) {
+                        const std::optional<Tensor>& bias, const LinearExtras& extras) {
     ctx->save_for_backward({x, weight});
     ctx->saved_data["bias"] = bias.has_value();
-    if (known.has_value()) return known->tensor;
-    Tensor y = at::empty({x.size(0), weight.size(0)}, x.options());
-    multiply_blocks_into(y, x, weight.t(), Into::kResult, bias.value_or(Tensor{}), cpu::best_isa());
-    return y;
+    if (extras.sums.weight.defined()) {
+      ctx->saved_data["weight_sum"] = extras.sums.weight;
+      if (bias.has_value()) ctx->saved_data["bias_sum"] = extras.sums.bias;
+    }
+    return extras.known.defined() ? extras.known
+                                  : linear_values(x, weight, bias.value_or(Tensor{}));
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const variable_list saved = ctx->get_saved_variables();
     const Tensor &x = saved[0], &weight = saved[1], &dy = grads[0];
     WEFT_CHECK(!at::GradMode::is_enabled(), "linear_product is differentiated at most once");
-    Tensor dx, dweight, dbias;
+    Tensor dx;
     if (ctx->needs_input_grad(0)) {
       dx = at::empty(x.sizes(), x.options());
       multiply_into(dx, dy, weight);
     }
-    if (ctx->needs_input_grad(1)) {
+    const bool has_bias = ctx->saved_data["bias"].toBool();
+    const bool weight_wanted = ctx->needs_input_grad(1);
+    const bool bias_wanted = has_bias && ctx->needs_input_grad(2);
+    if (ctx->saved_data.count("weight_sum") > 0) {
+      if (weight_wanted) add_product(ctx->saved_data["weight_sum"].toTensor(), dy, x);
+      if (bias_wanted) add_rows(ctx->saved_data["bias_sum"].toTensor(), dy);
+      return {dx, {}, {}, {}};
+    }
+    Tensor dweight;
+    if (weight_wanted) {
       dweight = at::empty(weight.sizes(), weight.options());
       multiply_into(dweight, dy.t(), x);
     }
-    const bool has_bias = ctx->saved_data["bias"].toBool();
-    if (has_bias && ctx->needs_input_grad(2)) dbias = dy.sum(0);
-    return {dx, dweight, dbias, {}};
+    return {dx, dweight, bias_wanted ? dy.sum(0) : Tensor{}, {}};
+  }
+
+ private:
+  static void add_product(Tensor sum, const Tensor& dy, const Tensor& x) {
+    if (dy.size(0) > 0) multiply_into(sum, dy.t(), x, Into::kSum);
+  }
+  static void add_rows(const Tensor& sum, const Tensor& dy) {
+    sum.add_(dy.sum({0}, /*keepdim=*/false, sum.scalar_type()));
   }
 };
 
@@ -170,6 +211,8 @@ void multiply_into(Tensor& out, const Tensor& a, const Tensor& b, Into into) {
                     is_large(a.size(0), b.size(1), a.size(1));
   if (ours) {
     multiply_blocks_into(out, a, b, into, {}, cpu::best_isa());
+  } else if (out.scalar_type() != a.scalar_type() && out.is_cpu()) {
+    multiply_into(out, a.to(out.scalar_type()), b.to(out.scalar_type()), into);
   } else if (out.scalar_type() != a.scalar_type()) {
     const Tensor product = at::mm(a, b);
     add ? out.add_(product) : out.copy_(product);
@@ -180,13 +223,23 @@ void multiply_into(Tensor& out, const Tensor& a, const Tensor& b, Into into) {
   }
 }
 
-Tensor linear_product(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+Tensor linear_product(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                      const LinearSums& sums) {
   const int64_t in = weight.size(1), out = weight.size(0);
+  const auto fits = [](const Tensor& sum, const Tensor& of) {
+    return sum.defined() == of.defined() &&
+           (!of.defined() ||
+            (sum.sizes() == of.sizes() && sum.scalar_type() == wide_type(of.scalar_type())));
+  };
+  WEFT_CHECK(!sums.weight.defined() || (fits(sums.weight, weight) && fits(sums.bias, bias)),
+             "linear_product of a weight ", weight.toString(), " ", weight.sizes(),
+             " with sums of other shapes or types");
   std::vector<int64_t> shape = x.sizes().vec();
   shape.back() = out;
-  const auto apply = [&](const std::optional<Untracked>& known) {
+  const auto apply = [&](const Tensor& known) {
     const std::optional<Tensor> maybe_bias = bias.defined() ? std::optional(bias) : std::nullopt;
-    return LinearProduct::apply(x.reshape({-1, in}), weight, maybe_bias, known).reshape(shape);
+    return LinearProduct::apply(x.reshape({-1, in}), weight, maybe_bias, LinearExtras{known, sums})
+        .reshape(shape);
   };
   const bool empty = x.numel() == 0 || out == 0;
   KeptResults* const found = kept_for_second_run();
@@ -197,15 +250,14 @@ Tensor linear_product(const Tensor& x, const Tensor& weight, const Tensor& bias)
                    (y.sizes() == at::IntArrayRef{rows, out} && y.scalar_type() == x.scalar_type()),
                "a second run asks for a product of ", x.sizes(), " and ", weight.sizes(),
                ", the first kept ", y.defined() ? y.sizes() : at::IntArrayRef{});
-    return apply(Untracked{y.defined() ? y : at::empty({rows, out}, x.options())});
+    return apply(y.defined() ? y : at::empty({rows, out}, x.options()));
   }
-  const auto is_fp32 = [](const Tensor& t) { return t.is_cpu() && t.scalar_type() == at::kFloat; };
-  const bool ours = is_fp32(x) && is_fp32(weight) && (!bias.defined() || is_fp32(bias)) &&
-                    has_matmul(at::kFloat) && are_fp32_blocks_faster() && in > 0 &&
-                    is_large(x.numel() / in, out, in);
-  const Tensor y = ours             ? apply(std::nullopt)
-                   : bias.defined() ? at::linear(x, weight, bias)
-                                    : at::linear(x, weight);
+  // LibTorch's own autograd node where ours has nothing to add.
+  const bool plain =
+      !is_ours(x, weight, bias) && (!sums.weight.defined() || !at::GradMode::is_enabled());
+  const Tensor y = plain && bias.defined() ? at::linear(x, weight, bias)
+                   : plain                 ? at::linear(x, weight)
+                                           : apply({});
   KeptResults* const kept = kept_by_first_run();
   if (kept != nullptr && !empty) kept->keep(y.reshape({-1, out}));
   return y;

@@ -12,13 +12,22 @@ using cpu::Into;
 
 // a [m, k] b [k, n] -> out [m, n], or added to it. All are of one type, or out is fp32 where a and
 // b are bf16. Large products into fp32 take the way above where that is faster, all others
-// LibTorch's (of bf16 matrices rounded before they are fp32). Errors: other shapes and types are a
-// programmer's error.
+// LibTorch's (on a GPU those of bf16 matrices are rounded before they are fp32). Errors: other
+// shapes and types are a programmer's error.
 void multiply_into(Tensor& out, const Tensor& a, const Tensor& b, Into into = Into::kResult);
 
+// What a backward pass adds the gradients of a linear layer's weight and bias to, in the wider
+// type; undefined: autograd gets them.
+struct LinearSums {
+  Tensor weight;  // [out, in]
+  Tensor bias;    // [out]
+};
+
 // at::linear(x [.., in], weight [out, in], bias [out] or undefined) -> [.., out], and its
-// gradients, by such products.
-Tensor linear_product(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
+// gradients, by such products. With sums those of the weight and the bias are added there
+// straight away, and autograd gets none. REQUIRES: sums for both or neither; no second derivatives.
+Tensor linear_product(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
+                      const LinearSums& sums = {});
 
 // Whether this machine has such products of blocks of fp32 or bf16.
 bool has_matmul(at::ScalarType type);

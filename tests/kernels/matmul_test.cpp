@@ -138,8 +138,7 @@ TEST(MultiplyInto, EqualsTheProduct) {
       for (const bool wide : {false, true}) {
         Tensor out = at::full({m, 160}, 7, a.options());
         if (wide && type == at::kBFloat16) out = out.to(at::kFloat);
-        // LibTorch's product may be rounded to bf16 on its way into fp32.
-        const double rounding = type == at::kBFloat16 ? 0x1p-8 : 0;
+        const double rounding = out.scalar_type() == at::kBFloat16 ? 0x1p-8 : 0;
         const double tolerance = roundings(150, terms) + rounding * terms;
         multiply_into(out, a, b);
         expect_near(out, product, tolerance, "product");
@@ -168,17 +167,59 @@ TEST(LinearProduct, EqualsLinearAndItsGradients) {
   };
   for (const int64_t rows : {1, 100}) {
     for (const bool bias : {false, true}) {
-      const std::vector<Tensor> got = run(at::kFloat, rows, bias, linear_product);
+      const auto ours = [](const Tensor& x, const Tensor& w, const Tensor& b) {
+        return linear_product(x, w, b);
+      };
+      const std::vector<Tensor> got = run(at::kFloat, rows, bias, ours);
       const std::vector<Tensor> expected = run(at::kDouble, rows, bias, peer);
       for (size_t i = 0; i < got.size(); ++i) {
         ASSERT_EQ(got[i].sizes(), expected[i].sizes());
         expect_near(got[i], expected[i], roundings(200, 200), "tensor " + std::to_string(i));
       }
-      const std::vector<Tensor> bf16 = run(at::kBFloat16, rows, bias, linear_product);
+      const std::vector<Tensor> bf16 = run(at::kBFloat16, rows, bias, ours);
       const std::vector<Tensor> same = run(at::kBFloat16, rows, bias, peer);
       for (size_t i = 0; i < bf16.size(); ++i) EXPECT_TRUE(bf16[i].equal(same[i])) << i;
     }
   }
+}
+
+// With sums, over two backward passes: the gradients of x are the same, those of weight and bias
+// are added up without rounding to bf16 between.
+TEST(LinearProduct, AddsGradientsToSums) {
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16, at::kDouble}) {
+    for (const int64_t rows : {1, 100}) {
+      for (const bool has_bias : {false, true}) {
+        const at::ScalarType wide = type == at::kBFloat16 ? at::kFloat : type;
+        const auto leaf = [&](std::vector<int64_t> sizes, double phi) {
+          return fill(std::move(sizes), phi).to(type).set_requires_grad(true);
+        };
+        const Tensor x = leaf({2, rows, 130}, 1), w = leaf({150, 130}, 2);
+        const Tensor bias = has_bias ? leaf({150}, 3) : Tensor{};
+        const LinearSums sums{at::zeros({150, 130}, wide),
+                              has_bias ? at::zeros({150}, wide) : Tensor{}};
+        const Tensor dy = fill({2, rows, 150}, 4).to(type);
+        const Tensor y = linear_product(x, w, bias, sums);
+        y.backward(dy);
+        linear_product(x, w, bias, sums).backward(dy);
+        EXPECT_FALSE(w.grad().defined() || (has_bias && bias.grad().defined()));
+        const Tensor flat = dy.reshape({-1, 150}).to(at::kDouble);
+        const Tensor dweight = flat.t().mm(x.detach().reshape({-1, 130}).to(at::kDouble)) * 2;
+        const double steps = type == at::kDouble ? 0x1p-29 : 1;  // of fp32's
+        expect_near(sums.weight, dweight, steps * roundings(400, 200), "weight");
+        if (has_bias) expect_near(sums.bias, flat.sum(0) * 2, steps * roundings(400, 200), "bias");
+        const Tensor same = linear_product(x.detach().set_requires_grad(true), w, bias);
+        EXPECT_TRUE(y.equal(same));
+      }
+    }
+  }
+}
+
+TEST(LinearProductDeathTest, TakesSumsOfItsShapesAlone) {
+  const Tensor x = fill({3, 4}, 1), w = fill({5, 4}, 2), bias = fill({5}, 3);
+  EXPECT_DEATH(linear_product(x, w, {}, {fill({4, 5}, 1), {}}), "sums of other shapes");
+  EXPECT_DEATH(linear_product(x, w, bias, {fill({5, 4}, 1), {}}), "sums of other shapes");
+  EXPECT_DEATH(linear_product(x, w, bias, {fill({5, 4}, 1), fill({1, 5}, 1)}), "of other shapes");
+  EXPECT_DEATH(linear_product(x, w, {}, {fill({5, 4}, 1).to(at::kFloat), {}}), "or types");
 }
 
 // Of the output, and of those gradients that somebody wants.

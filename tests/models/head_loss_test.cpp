@@ -126,8 +126,7 @@ TEST(HeadLoss, GivesNoGradientWhereNoneIsWanted) {
   }
 }
 
-// The head of a tied embedding is kept in the master's type: each slice's part of its gradient is
-// rounded to bf16, their sum is not.
+// The head of a tied embedding is kept in the master's type: its gradient is not rounded to bf16.
 TEST(HeadLoss, GivesAWideHeadAWideGradient) {
   const Inputs in = inputs(at::kBFloat16, false);
   const Tensor weight = in.weight.detach().to(at::kFloat).set_requires_grad(true);

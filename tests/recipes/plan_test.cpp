@@ -28,10 +28,9 @@ TEST(PlanMemory, StatesFollowFromTheParameterTable) {
   const Recipe recipe = good();
   const ParameterTable table = parameter_table(build_config(recipe.model));
   const int64_t n = table.numel();
-  int64_t copied = 0, head = 0;
+  int64_t copied = 0;
   for (const ParameterSpec& spec : table.rows()) {
     if (spec.compute == ComputeType::kRecipe) copied += spec.numel();
-    if (spec.name == kHeadWeight) head += spec.numel();
   }
   const MemoryPlan fp32 = plan_memory(recipe, 4), bf16 = plan_memory(recipe, 2),
                    fp64 = plan_memory(recipe, 8);
@@ -39,7 +38,7 @@ TEST(PlanMemory, StatesFollowFromTheParameterTable) {
   EXPECT_EQ(fp32.gradients, 4 * n);
   EXPECT_EQ(fp32.optimizer, 8 * n);
   EXPECT_EQ(bf16.parameters, 4 * n + 2 * copied);
-  EXPECT_EQ(bf16.gradients, 4 * n + 2 * (copied - head));
+  EXPECT_EQ(bf16.gradients, 4 * n);
   EXPECT_EQ(bf16.optimizer, 8 * n);
   EXPECT_EQ(fp64.parameters, 8 * n);
   EXPECT_EQ(fp64.optimizer, 16 * n);
@@ -57,8 +56,7 @@ TEST(PlanMemory, ActivationsGrowWithTheMicroBatch) {
 }
 
 // One llama layer in fp32, one token: two norms and the final one of 2 d + 1 each; q, k, v of 3 d,
-// rotated q and k of 2 d, two outputs of d, H sums; three values of width f. The joint weights of
-// q, k, v and of gate, up are kept once.
+// rotated q and k of 2 d, two outputs of d, H sums; three values of width f.
 TEST(PlanMemory, ActivationsOfOneLayerByHand) {
   const auto recipe = parse_recipe(
       "name: one\nmodel: {family: llama, hidden_size: 64, num_layers: 1, num_heads: 2, "
@@ -68,12 +66,11 @@ TEST(PlanMemory, ActivationsOfOneLayerByHand) {
   ASSERT_TRUE(recipe.ok()) << recipe.status();
   const int64_t d = 64, f = 128, heads = 2;
   const int64_t token = 3 * 4 * (2 * d + 1) + 4 * (3 * d + 2 * d + 2 * d + heads) + 4 * 3 * f;
-  const int64_t joint = 4 * (3 * d * d + 2 * d * f);
-  EXPECT_EQ(plan_memory(*recipe, 4).activations, token + joint);
+  EXPECT_EQ(plan_memory(*recipe, 4).activations, token);
 }
 
 // The same with 40 tokens, of which 30 at a time: of the feed-forward part nothing is kept but what
-// the norm gives, and nothing joint; of the logits only two tokens' exist.
+// the norm gives; of the logits only two tokens' exist.
 TEST(PlanMemory, MiniSequencesByHand) {
   const auto plan = [](const char* mini_sequences, int compute_bytes) {
     const auto recipe = parse_recipe(
@@ -90,10 +87,9 @@ TEST(PlanMemory, MiniSequencesByHand) {
   const int64_t n = 40, d = 64, f = 128, v = 1000;
   const MemoryPlan whole = plan("none", 4), sliced = plan("{mlp_rows: 30, head_rows: 2}", 4);
   EXPECT_EQ(plan("auto", 4).total(), whole.total());  // 40 tokens are few
-  EXPECT_EQ(whole.activations - sliced.activations, 4 * (n * 3 * f + 2 * d * f));
-  // The layer without its inner values, and one slice: six of its values, and gradients of its
-  // weights twice, the joint one among them.
-  const int64_t slice = 4 * (6 * 30 * f + 10 * d * f);
+  EXPECT_EQ(whole.activations - sliced.activations, 4 * n * 3 * f);
+  // The layer without its inner values, and one slice: six of its values.
+  const int64_t slice = 4 * 6 * 30 * f;
   // Three threads' keys, values and gradients of a head, where attention runs in blocks.
   const int64_t attention = has_cpu_attention(at::kFloat) ? 3 * n * (d / 2) * (3 * 4 + 8) : 0;
   EXPECT_EQ(whole.working - sliced.working,
@@ -148,7 +144,7 @@ TEST(PlanMemory, SelectiveByHand) {
 }
 
 // One layer of jamba with experts, fp32, one token, beside the same layer with an MLP: instead of 3
-// f values and the joint gate and up, the router's input d, 4 values an expert, the results of k
+// f values, the router's input d, 4 values an expert, the results of k
 // experts in two types and their 3 f values each, and half of 64 rows of d + 3 f an expert.
 TEST(PlanMemory, ExpertsOfOneLayerByHand) {
   const auto activations = [](const char* moe) {
@@ -163,10 +159,28 @@ TEST(PlanMemory, ExpertsOfOneLayerByHand) {
     return plan_memory(*recipe, 4).activations;
   };
   const int64_t d = 64, f = 128, experts = 6, k = 2;
-  const int64_t mlp = 4 * (3 * f + 2 * d * f);
+  const int64_t mlp = 4 * 3 * f;
   const int64_t moe = 4 * (d + 4 * experts + k * (2 * d + 3 * f)) + 4 * experts * 32 * (d + 3 * f);
   EXPECT_EQ(activations("{num_experts: 6, top_k: 2}") - activations("{num_experts: 1, top_k: 1}"),
             moe - mlp);
+}
+
+// Sixteen more states of a Mamba layer: B and C of a token, and one state for many tokens.
+TEST(PlanMemory, StatesOfAMambaLayerByHand) {
+  const auto activations = [](int states) {
+    const auto recipe = parse_recipe(
+        absl::StrCat("name: one\nmodel: {family: mamba, hidden_size: 64, num_layers: 1, mamba: "
+                     "{state_size: ",
+                     states,
+                     "}}\nstages:\n- {steps: 1, sequence_length: 64, batch_tokens: 64, "
+                     "data: {sources: [{path: x}]}}\n"),
+        "one");
+    WEFT_CHECK(recipe.ok(), recipe.status());
+    return plan_memory(*recipe, 4).activations;
+  };
+  const int64_t n = 64, inner = 128, more = 16;
+  EXPECT_EQ(activations(32) - activations(16),
+            4 * (2 * more * n + inner * more * n / kTokensPerKeptState));
 }
 
 TEST(PlanMemory, AvailableMemoryIsThatOfAMachine) {
