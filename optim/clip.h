@@ -4,7 +4,8 @@
 
 namespace weft {
 
-// Euclidean norm of all gradients, each row summed in fp64 in the order of the table.
+// Euclidean norm of all gradients, in fp64 and in an order that does not depend on the number of
+// threads.
 double gradient_norm(const ParameterStore& store);
 
 // What every gradient is multiplied by: max_norm / norm if norm > max_norm > 0 and finite, else 1.

@@ -1,9 +1,7 @@
 #include "models/kernels/adamw.h"
 
-#include <algorithm>
 #include <cmath>
 
-#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_fused_adamw.h>
@@ -13,12 +11,10 @@
 #include "models/kernels/cpu/adamw.h"
 #include "models/kernels/cpu/kernel_for.h"
 #include "models/kernels/dispatch.h"
+#include "models/kernels/pieces.h"
 
 namespace weft {
 namespace {
-
-// Elements that a thread takes at a time.
-constexpr int64_t kPiece = 1 << 15;
 
 void check(const AdamWTensors& p) {
   const auto fits = [&](const Tensor& t, at::ScalarType type) {
@@ -48,11 +44,10 @@ cpu::AdamWUpdate<C> raw_update(const AdamWStep& step) {
           .eps = static_cast<C>(step.eps)};
 }
 
-// All parameters as one row of pieces, which threads share.
 template <class C>
 void update_all(const std::vector<AdamWTensors>& parameters, const AdamWStep& step, cpu::Isa isa) {
   std::vector<cpu::AdamWValues<C>> values;
-  std::vector<int64_t> ends;  // in pieces
+  std::vector<int64_t> sizes;
   Work work;
   for (const AdamWTensors& p : parameters) {
     values.push_back({.master = p.master.data_ptr<C>(),
@@ -60,20 +55,14 @@ void update_all(const std::vector<AdamWTensors>& parameters, const AdamWStep& st
                       .m = p.m.data_ptr<C>(),
                       .v = p.v.data_ptr<C>(),
                       .copy = p.copy.defined() ? static_cast<Bf16*>(p.copy.data_ptr()) : nullptr});
-    ends.push_back((ends.empty() ? 0 : ends.back()) + (p.master.numel() + kPiece - 1) / kPiece);
+    sizes.push_back(p.master.numel());
     work.bytes += moving({p.master, p.master, p.gradient, p.m, p.m, p.v, p.v, p.copy}).bytes;
   }
-  if (ends.empty()) return;
   const ProfileSpan span("weft::adamw", WorkKind::kOptimizer, work);
   const auto range = WEFT_KERNEL_FOR(isa, adamw_range<C>);
   const cpu::AdamWUpdate<C> update = raw_update<C>(step);
-  at::parallel_for(0, ends.back(), 1, [&](int64_t begin, int64_t end) {
-    auto at = static_cast<size_t>(std::upper_bound(ends.begin(), ends.end(), begin) - ends.begin());
-    for (int64_t piece = begin; piece < end; ++piece) {
-      while (ends[at] <= piece) ++at;
-      const int64_t first = (piece - (at == 0 ? 0 : ends[at - 1])) * kPiece;
-      range(update, values[at], first, std::min(first + kPiece, parameters[at].master.numel()));
-    }
+  for_each_piece(sizes, [&](const Piece& piece) {
+    range(update, values[piece.tensor], piece.begin, piece.end);
   });
 }
 

@@ -12,6 +12,7 @@
 #include "models/kernels/cpu/selective_scan_forward.h"
 #include "models/kernels/cpu/selective_scan_step.h"
 #include "models/kernels/cpu/silu_mul_kernel.h"
+#include "models/kernels/cpu/sum_of_squares_kernel.h"
 #include "models/kernels/cpu/transpose_words_kernel.h"
 
 namespace weft::cpu::WEFT_ISA {
@@ -56,5 +57,7 @@ template void adamw_range<float>(const AdamWUpdate<float>&, const AdamWValues<fl
                                  int64_t);
 template void adamw_range<double>(const AdamWUpdate<double>&, const AdamWValues<double>&, int64_t,
                                   int64_t);
+template double sum_of_squares_range<float>(const float*, int64_t);
+template double sum_of_squares_range<double>(const double*, int64_t);
 
 }  // namespace weft::cpu::WEFT_ISA

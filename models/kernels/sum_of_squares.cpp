@@ -1,0 +1,61 @@
+#include "models/kernels/sum_of_squares.h"
+
+#include <ATen/ops/linalg_vector_norm.h>
+
+#include "base/check.h"
+#include "models/kernels/cpu/kernel_for.h"
+#include "models/kernels/cpu/sum_of_squares.h"
+#include "models/kernels/dispatch.h"
+#include "models/kernels/pieces.h"
+
+namespace weft {
+namespace {
+
+template <class C>
+double sum_on_cpu(const std::vector<Tensor>& tensors, cpu::Isa isa) {
+  std::vector<const C*> values;
+  std::vector<int64_t> sizes;
+  Work work;
+  for (const Tensor& t : tensors) {
+    values.push_back(t.const_data_ptr<C>());
+    sizes.push_back(t.numel());
+    work.bytes += static_cast<double>(t.nbytes());
+  }
+  const ProfileSpan span("weft::sum_of_squares", WorkKind::kOptimizer, work);
+  const auto range = WEFT_KERNEL_FOR(isa, sum_of_squares_range<C>);
+  std::vector<double> sums(count_pieces(sizes));
+  for_each_piece(sizes, [&](const Piece& piece) {
+    sums[piece.number] = range(values[piece.tensor] + piece.begin, piece.end - piece.begin);
+  });
+  double sum = 0;
+  for (const double of_piece : sums) sum += of_piece;
+  return sum;
+}
+
+double sum_on_device(const Tensor& t) {
+  const double norm =
+      at::linalg_vector_norm(t, 2, at::OptionalIntArrayRef(), false, at::kDouble).item<double>();
+  return norm * norm;
+}
+
+}  // namespace
+
+double sum_of_squares(const std::vector<Tensor>& tensors, cpu::Isa isa) {
+  if (tensors.empty()) return 0;
+  const Tensor& first = tensors[0];
+  for (const Tensor& t : tensors) {
+    WEFT_CHECK((t.scalar_type() == at::kFloat || t.scalar_type() == at::kDouble) &&
+                   t.is_contiguous() && t.scalar_type() == first.scalar_type() &&
+                   t.device() == first.device(),
+               "sum_of_squares of ", t.toString(), " ", t.sizes());
+  }
+  if (!first.is_cpu()) {
+    double sum = 0;
+    for (const Tensor& t : tensors) sum += sum_on_device(t);
+    return sum;
+  }
+  return first.scalar_type() == at::kDouble ? sum_on_cpu<double>(tensors, isa)
+                                            : sum_on_cpu<float>(tensors, isa);
+}
+
+}  // namespace weft
