@@ -24,10 +24,10 @@ struct ValidateOptions {
 };
 
 absl::StatusOr<int> run(const ValidateOptions& options) {
-  WEFT_ASSIGN_OR_RETURN(const LoadedRecipe loaded,
-                        load_recipe(options.recipe, options.sets, Purpose::kValidate));
   std::optional<int64_t> bytes;
   if (options.memory.has_value()) bytes = static_cast<int64_t>(std::min(*options.memory, 9e18));
+  WEFT_ASSIGN_OR_RETURN(const LoadedRecipe loaded,
+                        load_recipe(options.recipe, options.sets, {Purpose::kValidate, bytes}));
   WEFT_RETURN_IF_ERROR(print(describe_plan(loaded.recipe, bytes)));
   for (const std::string& warning : loaded.warnings) {
     std::fprintf(stderr, "warning: %s\n", warning.c_str());
@@ -49,8 +49,7 @@ void add_validate(CLI::App& app, Context& context) {
       ->expected(1);
   command
       ->add_option("--memory", options->memory,
-                   "memory for the longest sequence that fits, such as 80GiB; default: what this "
-                   "machine has")
+                   "memory that training may take, such as 80GiB; default: what this machine has")
       ->transform(CLI::AsNumberWithUnit(
           std::map<std::string, double>{
               {"b", 1}, {"mb", 1e6}, {"gb", 1e9}, {"mib", 1 << 20}, {"gib", 1 << 30}},

@@ -57,6 +57,11 @@ std::string refuse_kind(const StartConfig& init) {
 
 Report report_for(Purpose purpose) { return purpose == Purpose::kTrain ? as_error : as_warning; }
 
+// Of the machine's device and units: where memory is given, another machine is meant.
+Report report_units_for(const Use& use) {
+  return use.memory.has_value() ? report_for(use.purpose) : as_error;
+}
+
 }  // namespace
 
 bool runs_on_cuda(const Recipe& recipe) {
@@ -116,31 +121,36 @@ std::optional<StoredModel> model_to_start_from(const StartConfig& init, Need nee
   return *std::move(stored);
 }
 
-void check_environment(const Recipe& recipe, Purpose purpose, Problems& problems) {
+void check_environment(const Recipe& recipe, const Use& use, Problems& problems) {
   for (size_t i = 0; i < recipe.stages.size(); ++i) {
     const auto scope = problems.enter("stages", i);
     const auto data = problems.enter("data");
-    check_files(recipe.stages[i].data, report_for(purpose), problems);
+    check_files(recipe.stages[i].data, report_for(use.purpose), problems);
   }
-  for (auto& [key, message] : missing_units(recipe)) problems.add(key, std::move(message));
+  for (auto& [key, message] : missing_units(recipe)) {
+    report_units_for(use)(problems, key, std::move(message));
+  }
 }
 
-void check_memory(Recipe& recipe, Purpose purpose, Problems& problems) {
+void check_memory(Recipe& recipe, const Use& use, Problems& problems) {
   const bool cuda = runs_on_cuda(recipe);
-  if (cuda && !at::hasCUDA()) return;
+  if (cuda && !at::hasCUDA() && !use.memory.has_value()) return;
   const at::DeviceType device = cuda ? at::kCUDA : at::kCPU;
   const int width = compute_bytes(recipe);
-  const int64_t available = available_memory(device);
+  const int64_t available = use.memory.has_value() ? *use.memory : available_memory(device);
   const MiniSequences before = recipe.memory.mini_sequences;
   const int64_t needed = fit_mini_sequences(recipe, width, available);
   if (!(recipe.memory.mini_sequences == before)) {
     problems.warn("memory.mini_sequences", "is auto, which is small here, for lack of memory");
   }
   if (needed <= available) return;
-  report_for(purpose)(
+  const std::string have = use.memory.has_value()
+                               ? absl::StrCat(gib_text(static_cast<double>(available)), " is given")
+                               : available_words(device);
+  report_for(use.purpose)(
       problems, "model",
-      absl::StrCat("training needs ", gib_text(static_cast<double>(needed)), " of memory, ",
-                   available_words(device), "; ", fitting_words(recipe, width, available)));
+      absl::StrCat("training needs ", gib_text(static_cast<double>(needed)), " of memory, ", have,
+                   "; ", fitting_words(recipe, width, available)));
 }
 
 }  // namespace weft

@@ -25,14 +25,15 @@ std::optional<StoredModel> model_to_start_from(const StartConfig& init, Need nee
                                                Problems& problems);
 
 // Adds what this machine lacks: data that is not there (a warning where the recipe is only
-// validated), the device, units for the number type. Works on any recipe; an empty path is not
-// looked for.
-void check_environment(const Recipe& recipe, Purpose purpose, Problems& problems);
+// validated), the device, units for the number type (warnings where it is validated for the memory
+// of another machine). Works on any recipe; an empty path is not looked for.
+void check_environment(const Recipe& recipe, const Use& use, Problems& problems);
 
 // Adds a problem if training needs more memory than there is: an error, or a warning where the
-// recipe is only validated. Before that, mini-sequences that are `auto` become `small`. Without its
-// device nothing happens. REQUIRES: a recipe without problems.
-void check_memory(Recipe& recipe, Purpose purpose, Problems& problems);
+// recipe is only validated. Before that, mini-sequences that are `auto` become `small` where it
+// then fits. Where neither the device is there nor memory given, nothing happens. REQUIRES: a
+// recipe without problems.
+void check_memory(Recipe& recipe, const Use& use, Problems& problems);
 
 // Whether this recipe runs on a GPU on this machine, or says so.
 bool runs_on_cuda(const Recipe& recipe);

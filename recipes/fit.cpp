@@ -90,7 +90,7 @@ int64_t fit_mini_sequences(Recipe& recipe, int compute_bytes, int64_t bytes) {
   if (needed <= bytes || !is_auto) return needed;
   slices = MiniSequenceRule::kSmall;
   const int64_t smaller = plan_memory(recipe, compute_bytes).total();
-  if (smaller < needed) return smaller;
+  if (smaller <= bytes) return smaller;
   slices = MiniSequenceRule::kAuto;
   return needed;
 }

@@ -18,7 +18,7 @@ namespace weft {
 int64_t longest_sequence(const Recipe& recipe, int compute_bytes, int64_t bytes);
 
 // Mini-sequences that are `auto` become `small` if the plan takes more than `bytes` as it is, and
-// less with them. Bytes of the plan. REQUIRES: a recipe without problems.
+// not with them. Bytes of the plan. REQUIRES: a recipe without problems.
 int64_t fit_mini_sequences(Recipe& recipe, int compute_bytes, int64_t bytes);
 
 // Settings over the recipe, as `--set` takes them, with which the plan is smaller.

@@ -189,7 +189,7 @@ void warn_of_text(const Recipe& recipe, const StoredModel& source, ReadLog& log)
 }  // namespace
 
 absl::StatusOr<LoadedRecipe> load_recipe(const fs::path& path, const std::vector<std::string>& sets,
-                                         Purpose purpose, const ResumedModel& resumed) {
+                                         const Use& use, const ResumedModel& resumed) {
   ReadLog log;
   YamlNode root = read_layers(path, log.complaints);
   if (root.kind != YamlNode::Kind::kMap) return all_errors(log.complaints);
@@ -197,7 +197,7 @@ absl::StatusOr<LoadedRecipe> load_recipe(const fs::path& path, const std::vector
   const std::optional<YamlEntry> written = take_model(root, log);
   LoadedRecipe loaded;
   loaded.recipe = read_fields(root, log);
-  const Start start = read_model(written, purpose, resumed, loaded.recipe, log);
+  const Start start = read_model(written, use.purpose, resumed, loaded.recipe, log);
   check_recipe(loaded.recipe, start.model, log);
   if (start.source.has_value()) {
     if (!log.complaints.has_errors_under("model")) {
@@ -206,8 +206,8 @@ absl::StatusOr<LoadedRecipe> load_recipe(const fs::path& path, const std::vector
     warn_of_text(loaded.recipe, *start.source, log);
   }
   Problems problems;
-  check_environment(loaded.recipe, purpose, problems);
-  if (!log.complaints.has_errors()) check_memory(loaded.recipe, purpose, problems);
+  check_environment(loaded.recipe, use, problems);
+  if (!log.complaints.has_errors()) check_memory(loaded.recipe, use, problems);
   log.complaints.add(problems, log.places);
   if (log.complaints.has_errors()) return all_errors(log.complaints);
   loaded.warnings = log.complaints.lines(Severity::kWarning);

@@ -18,6 +18,15 @@ namespace weft {
 // What the recipe is wanted for: to `validate`, absent data and too little memory are warnings.
 enum class Purpose { kTrain, kValidate };
 
+// The same, with the bytes of memory that training may take (none: what this machine has). To
+// validate for given memory, the absence of a GPU or of units for bf16 is a warning too.
+struct Use {
+  Use(Purpose what_for, std::optional<int64_t> memory_bytes = {})
+      : purpose(what_for), memory(memory_bytes) {}
+  Purpose purpose;
+  std::optional<int64_t> memory;
+};
+
 struct LoadedRecipe {
   Recipe recipe;                      // resolved: no `auto` left that weft decides before the run
   std::vector<std::string> warnings;  // "file:line:column: key: ..."
@@ -36,7 +45,7 @@ using ResumedModel = std::function<std::optional<ModelRecipe>(const Recipe& reci
 // given whole. Of a run that goes on (`resumed` gives one), the model that is begun with is its
 // checkpoint's, and init.path may be gone.
 absl::StatusOr<LoadedRecipe> load_recipe(const fs::path& path, const std::vector<std::string>& sets,
-                                         Purpose purpose, const ResumedModel& resumed = {});
+                                         const Use& use, const ResumedModel& resumed = {});
 
 // A recipe that weft wrote itself (run directory, checkpoint); `name` is used in messages. Checks
 // fields, but neither files nor memory.

@@ -66,6 +66,9 @@ TEST(FitMiniSequences, MakesThemSmallOnlyWhereThatHelps) {
   EXPECT_EQ(rule(little), MiniSequenceRule::kSmall);
   EXPECT_LT(smaller, all);
   EXPECT_EQ(bytes_of(little), smaller);
+  Recipe none = enough;  // too little with slices too
+  EXPECT_EQ(fit_mini_sequences(none, kFp32, 1), all);
+  EXPECT_EQ(rule(none), MiniSequenceRule::kAuto);
   Recipe few = with_length(enough, 100);  // tokens: slices are no smaller
   fit_mini_sequences(few, kFp32, 1);
   EXPECT_EQ(rule(few), MiniSequenceRule::kAuto);

@@ -1,6 +1,7 @@
 #include "recipes/load.h"
 
 #include "absl/strings/str_join.h"
+#include <ATen/Context.h>
 #include <gtest/gtest.h>
 
 #include "recipes/validate.h"
@@ -25,10 +26,10 @@ class LoadRecipe : public testing::Test {
   }
   void TearDown() override { fs::current_path(before_); }
 
-  absl::StatusOr<LoadedRecipe> load(const std::string& text, Purpose purpose,
+  absl::StatusOr<LoadedRecipe> load(const std::string& text, const Use& use,
                                     const std::vector<std::string>& sets = {}) {
     write_text(folder_.path() / "r.yaml", text);
-    return load_recipe("r.yaml", sets, purpose);
+    return load_recipe("r.yaml", sets, use);
   }
 
  private:
@@ -64,6 +65,33 @@ TEST_F(LoadRecipe, TooLittleMemoryIsAWarningToValidate) {
   ASSERT_EQ(loaded->warnings.size(), 1u);
   EXPECT_EQ(loaded->warnings[0].rfind("r.yaml:4:3: model: training needs ", 0), 0u)
       << loaded->warnings[0];
+}
+
+// Of another machine: its memory is given, its GPU and its units may be absent here.
+TEST_F(LoadRecipe, ValidatesForAnotherMachine) {
+  const std::string large = edited("hidden_size: 64", "hidden_size: 4096");
+  const auto warnings = [&](double gib) {
+    const Use use{Purpose::kValidate, static_cast<int64_t>(gib * (1 << 30))};
+    const auto loaded = load(large, use, {"device=cuda"});
+    WEFT_CHECK(loaded.ok(), loaded.status());
+    std::string all;
+    int without_gpu = 0;
+    for (const std::string& warning : loaded->warnings) {
+      const bool is_gpu = warning.find("device: is cuda, but there is no GPU") != std::string::npos;
+      if (is_gpu) {
+        ++without_gpu;
+      } else {
+        all += warning;
+      }
+    }
+    EXPECT_EQ(without_gpu, at::hasCUDA() ? 0 : 1);
+    return all;
+  };
+  EXPECT_EQ(warnings(1000), "");
+  EXPECT_EQ(warnings(1).rfind("r.yaml:4:3: model: training needs ", 0), 0U) << warnings(1);
+  EXPECT_NE(warnings(1).find(" of memory, 1.0 GiB is given; "), std::string::npos) << warnings(1);
+  const auto here = load(edited("seed: 1", "seed: 1\ndevice: cuda"), Purpose::kTrain);
+  EXPECT_EQ(here.ok(), at::hasCUDA());
 }
 
 TEST_F(LoadRecipe, TakesWindowsLineEndsAndAByteOrderMark) {
