@@ -101,7 +101,7 @@ def peer(arguments: list[str], data_limit: int | None = None) -> Worker:
         raise SystemExit("libjemalloc is missing: scripts/setup installs it")
     allocator = {"LD_PRELOAD": jemalloc,
                  "MALLOC_CONF": "dirty_decay_ms:-1,muzzy_decay_ms:-1,oversize_threshold:0,"
-                                "narenas:1,thp:always"}
+                                "narenas:1,thp:always,retain:false"}
     return Worker([sys.executable, f"{BENCH}/peer_step.py", *arguments], allocator, data_limit)
 
 
