@@ -1,6 +1,9 @@
 // The selective scan, forward and backward, against a step-by-step loop in LibTorch operators over
-// unbind(1) slices with one stack at the end. Prints the ratios, then Google Benchmark's table.
-// Arguments: [Bz, T, D, N]. Then one token with a state, as in decoding.
+// unbind(1) slices with one stack at the end. Prints the ratios; its bound and the share of it that
+// is reached; then Google Benchmark's table. Arguments: [Bz, T, D, N]. Then one token with a state,
+// as in decoding.
+#include <algorithm>
+#include <numeric>
 #include <vector>
 
 #include "benchmark/benchmark.h"
@@ -15,8 +18,10 @@
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 
+#include "bench/exponentials.h"
 #include "bench/versus.h"
 #include "models/kernels/selective_scan.h"
+#include "trainer/memory_copy.h"
 
 namespace weft {
 namespace {
@@ -76,6 +81,45 @@ void compare(const char* what, const Size& size, at::ScalarType type) {
       [&] { forward_backward(step_by_step, in); });
 }
 
+// Exponentials a second of numbers in the first-level caches, by all threads at once.
+double rate_of_exponentials() {
+  constexpr int kPasses = 20000;
+  const int threads = at::get_num_threads();
+  std::vector<double> rates(threads);
+  at::parallel_for(0, threads, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t thread = begin; thread < end; ++thread) {
+      alignas(64) float from[kExponentials], to[kExponentials];
+      for (int i = 0; i < kExponentials; ++i) from[i] = -0.01F * static_cast<float>(i);
+      const double ms = median_ms(3, [&] { make_exponentials(from, to, kPasses); });
+      rates[thread] = 1e3 * kPasses * kExponentials / ms;
+    }
+  });
+  return std::accumulate(rates.begin(), rates.end(), 0.0);
+}
+
+// The bound: the exponentials of both passes, one for each token, channel and state, at their
+// routine's rate; or operands and results of both passes at the rate of a copy, whichever is
+// slower.
+void print_share_of_bound(const char* what, const Size& size, at::ScalarType type) {
+  if (!cpu::is_supported(cpu::Isa::kAvx512)) return;
+  const SelectiveScanInputs in = make_inputs(size, type);
+  MemoryCopy memory;
+  constexpr int kTurns = 9;
+  std::vector<double> scan, exponentials, bytes;
+  const double values = static_cast<double>(size.batch * size.time * size.channels);
+  for (int turn = 0; turn < kTurns; ++turn) {
+    scan.push_back(median_ms(9, [&] { forward_backward(kOurs, in); }));
+    exponentials.push_back(2e3 * values * static_cast<double>(size.states) /
+                           rate_of_exponentials());
+    // x, dt, z, y; x, dt, z and the gradients of all four.
+    const double moved = 11 * values * static_cast<double>(c10::elementSize(type));
+    bytes.push_back(1e3 * moved / memory.copy_bandwidth());
+  }
+  const double bound = std::max(median(exponentials), median(bytes));
+  std::printf("%s: %.2f ms, exponentials %.2f ms, bytes %.2f ms, %.0f %% of its bound\n", what,
+              median(scan), median(exponentials), median(bytes), 100 * bound / median(scan));
+}
+
 void scan_forward(benchmark::State& state, at::ScalarType type) {
   const SelectiveScanInputs in =
       make_inputs({state.range(0), state.range(1), state.range(2), state.range(3)}, type);
@@ -129,6 +173,10 @@ int main(int argc, char** argv) {
   weft::compare("fp32 2x1024x1024x16 forward+backward", {2, 1024, 1024, 16}, at::kFloat);
   weft::compare("bf16 2x1024x1024x16 forward+backward", {2, 1024, 1024, 16}, at::kBFloat16);
   weft::compare("fp32 1x1025x59x17 forward+backward", {1, 1025, 59, 17}, at::kFloat);
+  weft::print_share_of_bound("fp32 2x1024x1024x16 forward+backward", {2, 1024, 1024, 16},
+                             at::kFloat);
+  weft::print_share_of_bound("bf16 2x1024x1024x16 forward+backward", {2, 1024, 1024, 16},
+                             at::kBFloat16);
   benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();
   return 0;
