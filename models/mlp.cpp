@@ -1,10 +1,10 @@
 #include "models/mlp.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/gelu.h>
 #include <ATen/ops/silu.h>
 
 #include "base/check.h"
+#include "models/kernels/gelu.h"
 #include "models/kernels/kept_results.h"
 #include "models/kernels/silu_mul.h"
 #include "models/kernels/swiglu_step.h"
@@ -12,7 +12,7 @@
 namespace weft {
 
 Tensor activate(const Tensor& x, Activation activation) {
-  return activation == Activation::kSilu ? at::silu(x) : at::gelu(x, "tanh");
+  return activation == Activation::kSilu ? at::silu(x) : gelu_tanh(x);
 }
 
 namespace {

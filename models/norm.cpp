@@ -1,8 +1,7 @@
 #include "models/norm.h"
 
-#include <ATen/ops/layer_norm.h>
-
 #include "models/kernels/dispatch.h"
+#include "models/kernels/layer_norm.h"
 #include "models/linear.h"
 
 namespace weft {
@@ -32,8 +31,8 @@ Norm::Norm(const NormConfig& config, const ParameterStore& store, const std::str
 
 Tensor Norm::operator()(const Tensor& x, at::ScalarType type) const {
   if (config_.type == NormType::kRms) return rms_norm(x, weight_, config_.eps).to(type);
-  return at::layer_norm(x.to(weight_.scalar_type()), weight_.sizes(), weight_, bias_, config_.eps)
-      .to(type);
+  const bool fits = weight_.scalar_type() == wide_type(x.scalar_type());
+  return layer_norm(fits ? x : x.to(weight_.scalar_type()), weight_, bias_, config_.eps).to(type);
 }
 
 bool Norm::can_decode(const Tensor& x, at::ScalarType compute) const {

@@ -13,6 +13,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/check.h"
+#include "models/kernels/column_sums.h"
 #include "models/kernels/cpu/block_product.h"
 #include "models/kernels/cpu/matmul.h"
 #include "models/kernels/dispatch.h"
@@ -149,7 +150,7 @@ class LinearProduct : public torch::autograd::Function<LinearProduct> {
     const bool bias_wanted = has_bias && ctx->needs_input_grad(2);
     if (ctx->saved_data.count("weight_sum") > 0) {
       if (weight_wanted) add_product(ctx->saved_data["weight_sum"].toTensor(), dy, x);
-      if (bias_wanted) add_rows(ctx->saved_data["bias_sum"].toTensor(), dy);
+      if (bias_wanted) add_column_sums(ctx->saved_data["bias_sum"].toTensor(), dy);
       return {dx, {}, {}, {}};
     }
     Tensor dweight;
@@ -163,9 +164,6 @@ class LinearProduct : public torch::autograd::Function<LinearProduct> {
  private:
   static void add_product(Tensor sum, const Tensor& dy, const Tensor& x) {
     if (dy.size(0) > 0) multiply_into(sum, dy.t(), x, Into::kSum);
-  }
-  static void add_rows(const Tensor& sum, const Tensor& dy) {
-    sum.add_(dy.sum({0}, /*keepdim=*/false, sum.scalar_type()));
   }
 };
 

@@ -6,21 +6,6 @@
 
 namespace weft::cpu::WEFT_ISA {
 
-// f(i, lanes) for i = 0, kLanes, .. in steps of a vector, of which the last may have fewer lanes.
-template <class C, class F>
-inline void for_each_vector(int64_t begin, int64_t end, const F& f) {
-  int64_t i = begin;
-  for (; i + kLanes<C> <= end; i += kLanes<C>) f(i, kLanes<C>);
-  if (i < end) f(i, static_cast<int>(end - i));
-}
-
-template <class C>
-inline double sum_of_lanes(Vec<C> v) {
-  double sum = 0;
-  for (int i = 0; i < kLanes<C>; ++i) sum += static_cast<double>(v[i]);
-  return sum;
-}
-
 // Vectors behind the end of a row have zeros in their last lanes.
 template <class C>
 inline Vec<C> with_lowest(Vec<C> v, int lanes) {

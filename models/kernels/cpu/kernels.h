@@ -5,7 +5,10 @@
 #include "models/kernels/cpu/attention_step_kernel.h"
 #include "models/kernels/cpu/block_attention_kernel.h"
 #include "models/kernels/cpu/causal_conv_kernel.h"
+#include "models/kernels/cpu/column_sums_kernel.h"
 #include "models/kernels/cpu/cross_entropy_kernel.h"
+#include "models/kernels/cpu/gelu_kernel.h"
+#include "models/kernels/cpu/layer_norm_kernel.h"
 #include "models/kernels/cpu/rotate_kernel.h"
 #include "models/kernels/cpu/row_linear_kernel.h"
 #include "models/kernels/cpu/selective_scan_backward.h"
@@ -26,6 +29,11 @@ namespace weft::cpu::WEFT_ISA {
   template void conv_forward_task<S>(const ConvForward<S>&, int64_t, void*);                       \
   template void conv_backward_task<S>(const ConvBackward<S>&, int64_t, void*);                     \
   template void conv_step_task<S>(const ConvStep<S>&, int64_t, void*);                             \
+  template void column_sums_range<S>(const SummedRows<S>&, int64_t, int64_t, Compute<S>*);         \
+  template void gelu_range<S>(const S*, S*, int64_t);                                              \
+  template void gelu_backward_range<S>(const S*, const S*, S*, int64_t);                           \
+  template void layer_norm_rows<S>(const LayerNormRows<S>&);                                       \
+  template void layer_norm_backward_rows<S>(const LayerNormGradients<S>&);                         \
   template void cross_entropy_row<S>(const CrossEntropyRows<S>&, int64_t, Compute<S>*);            \
   template void rotate_token<S>(const TokenRotation<S>&, bool);                                    \
   template void row_linear_part<S>(const LinearInput<S>&, const LinearRows<S>&, int64_t, int64_t); \

@@ -161,4 +161,19 @@ inline Vec<C> sum_lanes(Vec<C>* rows) {
   return rows[0];
 }
 
+// f(i, lanes) for i = begin, begin + kLanes, .. up to `end`: the last vector may have fewer lanes.
+template <class C, class F>
+inline void for_each_vector(int64_t begin, int64_t end, const F& f) {
+  int64_t i = begin;
+  for (; i + kLanes<C> <= end; i += kLanes<C>) f(i, kLanes<C>);
+  if (i < end) f(i, static_cast<int>(end - i));
+}
+
+template <class C>
+inline double sum_of_lanes(Vec<C> v) {
+  double sum = 0;
+  for (int i = 0; i < kLanes<C>; ++i) sum += static_cast<double>(v[i]);
+  return sum;
+}
+
 }  // namespace weft::cpu::WEFT_ISA
