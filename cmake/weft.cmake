@@ -2,7 +2,9 @@
 
 find_program(CCACHE ccache)
 if(CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+  # What ccache asks for before it keeps the objects of sources that read a precompiled header.
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+    ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${CCACHE})
   set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE})
 endif()
 
@@ -12,9 +14,10 @@ target_include_directories(weft_flags INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_options(weft_flags INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Werror -march=x86-64-v2>)
 if(WEFT_SANITIZE)
-  # -O1: the tests run ten times as fast as at -O0, and the reports are as good.
+  # -O1: the tests run ten times as fast as at -O0, and the reports are as good. -g1: they need the
+  # lines alone, and all of -g takes a third of the build's time.
   target_compile_options(weft_flags INTERFACE
-    -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined)
+    -O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined)
   target_link_options(weft_flags INTERFACE -fsanitize=address,undefined)
 endif()
 
@@ -28,12 +31,25 @@ if(NOT WEFT_SANITIZE)  # with sanitizers GCC takes a quarter of an hour for what
 endif()
 set(WEFT_AVX512_FLAGS ${WEFT_KERNEL_FLAGS} -march=x86-64-v4 -mprefer-vector-width=512)
 
-# weft_library(NAME SOURCES a.cpp ... [CUDA a.cu ...] [LINKS ...]): the target weft::NAME of one folder.
+# LibTorch's headers, half of the time of compiling a source that calls its operators, are read once
+# for the targets with PRECOMPILED. Every source names what it uses all the same, so a build without
+# works too (-DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON).
+add_library(weft_torch_headers OBJECT ${CMAKE_CURRENT_LIST_DIR}/torch_headers.cpp)
+target_link_libraries(weft_torch_headers PRIVATE weft_flags weft::torch)
+target_precompile_headers(weft_torch_headers PRIVATE
+  <ATen/Parallel.h> <ATen/TensorOperators.h> <ATen/core/grad_mode.h> <ATen/ops/empty.h> <ATen/ops/zeros.h>
+  <torch/csrc/autograd/custom_function.h>)
+
+# weft_library(NAME [PRECOMPILED] SOURCES a.cpp ... [CUDA a.cu ...] [LINKS ...]): the target weft::NAME
+# of one folder.
 function(weft_library name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;CUDA;LINKS" ${ARGN})
+  cmake_parse_arguments(ARG "PRECOMPILED" "" "SOURCES;CUDA;LINKS" ${ARGN})
   add_library(weft_${name} STATIC ${ARG_SOURCES})
   add_library(weft::${name} ALIAS weft_${name})
   target_link_libraries(weft_${name} PUBLIC weft_flags ${ARG_LINKS})
+  if(ARG_PRECOMPILED)
+    target_precompile_headers(weft_${name} REUSE_FROM weft_torch_headers)
+  endif()
   if(WEFT_CUDA AND ARG_CUDA)
     target_sources(weft_${name} PRIVATE ${ARG_CUDA})
     target_link_libraries(weft_${name} PUBLIC CUDA::cudart)
@@ -43,16 +59,19 @@ endfunction()
 # What `ctest -L unit` runs: scripts/test builds no more than this with sanitizers.
 add_custom_target(unit_tests)
 
-# weft_test(FOLDER [PROGRAM] SOURCES NAME_test.cpp ... LINKS ... [TIMEOUT s]): one program, and one ctest,
+# weft_test(FOLDER [PROGRAM] [PRECOMPILED] SOURCES NAME_test.cpp ... LINKS ... [TIMEOUT s]): one program, and one ctest,
 # with all unit tests of a folder, or (PROGRAM) with tests that start weft as a user does.
 function(weft_test name)
-  cmake_parse_arguments(ARG "PROGRAM" "TIMEOUT" "SOURCES;LINKS" ${ARGN})
+  cmake_parse_arguments(ARG "PROGRAM;PRECOMPILED" "TIMEOUT" "SOURCES;LINKS" ${ARGN})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
   string(REPLACE "/" "_" target ${name}_test)
   add_executable(${target} ${ARG_SOURCES})
   target_link_libraries(${target} PRIVATE ${ARG_LINKS} GTest::gmock GTest::gtest_main)
+  if(ARG_PRECOMPILED)
+    target_precompile_headers(${target} REUSE_FROM weft_torch_headers)
+  endif()
   target_compile_definitions(${target} PRIVATE
     WEFT_SOURCE_DIR="${PROJECT_SOURCE_DIR}" WEFT_BINARY_DIR="${PROJECT_BINARY_DIR}")
   add_test(NAME ${name} COMMAND ${target} --gtest_brief=1)
