@@ -10,7 +10,9 @@
 
 #include "base/check.h"
 #include "models/kernels/block_attention.h"
+#include "models/kernels/flash_attention.h"
 #include "models/kernels/matmul.h"
+#include "models/kernels/rotate.h"
 #include "models/norm.h"
 
 namespace weft {
@@ -75,6 +77,7 @@ bool has_cpu_attention(at::ScalarType type) { return has_matmul(type); }
 Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                         const Documents& documents, int64_t window) {
   if (has_block_attention(q)) return block_attention(q, k, v, documents.segments, window);
+  if (has_flash_attention(q)) return flash_attention(q, k, v, documents.packed, window);
   const Tensor all_k = repeat_heads(k, q.size(2));
   const Tensor all_v = repeat_heads(v, q.size(2));
   if (documents.one_per_row() || q.numel() == 0) return attend_document(q, all_k, all_v, window);
@@ -130,24 +133,27 @@ Attention::Heads Attention::project(const Tensor& x) const {
   const int64_t rows = x.size(0), length = x.size(1), e = config_.head_dim;
   const int64_t query = config_.num_heads * e, key = config_.num_kv_heads * e;
   const std::vector<Tensor> qkv = qkv_(x).split_with_sizes({query, key, key}, -1);
-  Heads heads{qkv[0].reshape({rows, length, config_.num_heads, e}),
-              qkv[1].reshape({rows, length, config_.num_kv_heads, e}),
-              qkv[2].reshape({rows, length, config_.num_kv_heads, e})};
-  if (config_.qk_norm) {
-    heads.q = rms_norm(heads.q, q_norm_, norm_eps_);
-    heads.k = rms_norm(heads.k, k_norm_, norm_eps_);
-  }
-  return heads;
+  return {qkv[0].reshape({rows, length, config_.num_heads, e}),
+          qkv[1].reshape({rows, length, config_.num_kv_heads, e}),
+          qkv[2].reshape({rows, length, config_.num_kv_heads, e})};
+}
+
+Tensor Attention::placed(const Tensor& heads, const Tensor& norm, const Rotation* rotation) const {
+  if (!norm.defined()) return rotation == nullptr ? heads : (*rotation)(heads);
+  if (rotation == nullptr) return rms_norm(heads, norm, norm_eps_);
+  return norm_rotate(heads, {norm, norm_eps_}, rotation->cos, rotation->sin);
+}
+
+const Rotation* Attention::rotation_of(Rotations& rotations, at::ScalarType type) const {
+  if (config_.rope.type == RopeType::kNone) return nullptr;
+  return &rotations.get(config_.rope, config_.head_dim, type);
 }
 
 Tensor Attention::forward(const Tensor& x, const ForwardPass& pass) const {
   Heads heads = project(x);
-  if (config_.rope.type != RopeType::kNone) {
-    const Rotation& rotate =
-        pass.rotations.get(config_.rope, config_.head_dim, heads.q.scalar_type());
-    heads.q = rotate(heads.q);
-    heads.k = rotate(heads.k);
-  }
+  const Rotation* const rotation = rotation_of(pass.rotations, heads.q.scalar_type());
+  heads.q = placed(heads.q, q_norm_, rotation);
+  heads.k = placed(heads.k, k_norm_, rotation);
   const Tensor y =
       causal_attention(heads.q, heads.k, heads.v, pass.documents, config_.sliding_window);
   return o_(y.reshape({x.size(0), x.size(1), config_.num_heads * config_.head_dim}));
@@ -155,16 +161,15 @@ Tensor Attention::forward(const Tensor& x, const ForwardPass& pass) const {
 
 Tensor Attention::extend(const Tensor& x, NewTokens& tokens, AttentionState& state) const {
   Heads heads = project(x);
-  if (tokens.count == 1 && x.is_cpu() && can_decode()) {
+  if (tokens.count == 1 && x.is_cpu() && can_decode()) {  // the kernel rotates
+    heads.q = placed(heads.q, q_norm_, nullptr);
+    heads.k = placed(heads.k, k_norm_, nullptr);
     const Tensor y = attention_step(step_of(heads, tokens, state));
     return o_(y.view({x.size(0), 1, config_.num_heads * config_.head_dim}));
   }
-  if (config_.rope.type != RopeType::kNone) {
-    const Rotation& rotate =
-        tokens.rotations.get(config_.rope, config_.head_dim, heads.q.scalar_type());
-    heads.q = rotate(heads.q);
-    if (config_.rope.type != RopeType::kDynamic) heads.k = rotate(heads.k);
-  }
+  const Rotation* const rotation = rotation_of(tokens.rotations, heads.q.scalar_type());
+  heads.q = placed(heads.q, q_norm_, rotation);
+  heads.k = placed(heads.k, k_norm_, config_.rope.type == RopeType::kDynamic ? nullptr : rotation);
   const Tensor y =
       tokens.count == 1 ? one_token(heads, tokens, state) : many_tokens(heads, tokens, state);
   return o_(y.reshape({x.size(0), x.size(1), config_.num_heads * config_.head_dim}));

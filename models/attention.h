@@ -38,6 +38,10 @@ class Attention final {
     Tensor q, k, v;  // [Bz, T, H, e], [Bz, T, KV, e] twice
   };
   Heads project(const Tensor& x) const;
+  // q or k normalised, where this attention has norms, and turned, where `rotation` isn't null.
+  Tensor placed(const Tensor& heads, const Tensor& norm, const Rotation* rotation) const;
+  // Null without rotary positions.
+  const Rotation* rotation_of(Rotations& rotations, at::ScalarType type) const;
   AttentionStep step_of(const Heads& heads, NewTokens& tokens, const AttentionState& state) const;
   Tensor one_token(const Heads& heads, const NewTokens& tokens, AttentionState& state) const;
   Tensor many_tokens(const Heads& heads, const NewTokens& tokens, AttentionState& state) const;

@@ -81,12 +81,14 @@ Block::Block(const ModelConfig& model, int64_t index, const MiniSequences& mini_
 
 Tensor Block::forward(const Tensor& x, const ForwardPass& pass) const {
   const Tensor normed = mixer_norm_(x, compute_type_);
-  Tensor sum =
-      x + std::visit([&](const auto& mixer) { return mixer.forward(normed, pass); }, mixer_);
-  // Nothing is computed from the mixer's last product but the sum.
-  if (std::holds_alternative<std::monostate>(feed_forward_)) forget_last_result();
-  add_feed_forward(pass.stats, pass.values, sum);
-  return sum;
+  const Tensor mixed =
+      std::visit([&](const auto& mixer) { return mixer.forward(normed, pass); }, mixer_);
+  if (std::holds_alternative<std::monostate>(feed_forward_)) {
+    forget_last_result();  // nothing is computed from the mixer's last product but the sum
+    return x + mixed;
+  }
+  const AddedNorm after = feed_forward_norm_.of_sum(x, mixed);
+  return after.sum + feed_forward(after.normed, pass.stats, pass.values);
 }
 
 void Block::extend(NewTokens& tokens, LayerState& state, Tensor& x) const {
@@ -100,7 +102,7 @@ void Block::extend(NewTokens& tokens, LayerState& state, Tensor& x) const {
   } else {
     x = x + mix(mixer_norm_(x, compute_type_), tokens, state);
   }
-  add_feed_forward(nullptr, Values::kWanted, x);
+  extend_feed_forward(x);
 }
 
 Tensor Block::mix(const Tensor& normed, NewTokens& tokens, LayerState& state) const {
@@ -113,17 +115,22 @@ Tensor Block::mix(const Tensor& normed, NewTokens& tokens, LayerState& state) co
   return std::get<Mamba2>(mixer_).extend(normed, tokens, std::get<ScanState>(state));
 }
 
-void Block::add_feed_forward(RouterStats* stats, Values values, Tensor& x) const {
+Tensor Block::feed_forward(const Tensor& normed, RouterStats* stats, Values values) const {
+  if (const auto* mlp = std::get_if<Mlp>(&feed_forward_)) return mlp->forward(normed, values);
+  return std::get<Moe>(feed_forward_).forward(normed, stats);
+}
+
+void Block::extend_feed_forward(Tensor& x) const {
   if (std::holds_alternative<std::monostate>(feed_forward_)) return;
-  const bool fused = stats == nullptr && feed_forward_norm_.can_decode(x, compute_type_);
-  if (const auto* mlp = std::get_if<Mlp>(&feed_forward_)) {
-    if (fused && mlp->can_decode()) return mlp->decode(feed_forward_norm_.rms_weights(), x);
-    x = x + mlp->forward(feed_forward_norm_(x, compute_type_), values);
-    return;
+  const bool fused = feed_forward_norm_.can_decode(x, compute_type_);
+  const auto* mlp = std::get_if<Mlp>(&feed_forward_);
+  if (fused && mlp == nullptr) {
+    std::get<Moe>(feed_forward_).decode(feed_forward_norm_.rms_weights(), x);
+  } else if (fused && mlp->can_decode()) {
+    mlp->decode(feed_forward_norm_.rms_weights(), x);
+  } else {
+    x = x + feed_forward(feed_forward_norm_(x, compute_type_), nullptr, Values::kWanted);
   }
-  const Moe& moe = std::get<Moe>(feed_forward_);
-  if (fused) return moe.decode(feed_forward_norm_.rms_weights(), x);
-  x = x + moe.forward(feed_forward_norm_(x, compute_type_), stats);
 }
 
 }  // namespace weft

@@ -36,8 +36,9 @@ class Block final {
                                        const MiniSequences& mini_sequences,
                                        const ParameterStore& store, const std::string& prefix);
   Tensor mix(const Tensor& normed, NewTokens& tokens, LayerState& state) const;
+  Tensor feed_forward(const Tensor& normed, RouterStats* stats, Values values) const;
   // x += feed_forward(norm(x)), in x's memory or new: REQUIRES that no other tensor shares it.
-  void add_feed_forward(RouterStats* stats, Values values, Tensor& x) const;
+  void extend_feed_forward(Tensor& x) const;
 
   at::ScalarType compute_type_;
   Norm mixer_norm_, feed_forward_norm_;  // the second unset without a feed-forward part

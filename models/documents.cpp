@@ -1,5 +1,7 @@
 #include "models/documents.h"
 
+#include <algorithm>
+
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
@@ -7,6 +9,21 @@
 #include "base/check.h"
 
 namespace weft {
+namespace {
+
+PackedDocuments pack(const std::vector<Segment>& segments, at::Device device) {
+  const Tensor boundaries = at::zeros({static_cast<int64_t>(segments.size()) + 1}, at::kInt);
+  auto* const ends = boundaries.mutable_data_ptr<int32_t>();
+  int64_t longest = 0;
+  for (size_t i = 0; i < segments.size(); ++i) {
+    const int64_t length = segments[i].end - segments[i].begin;
+    longest = std::max(longest, length);
+    ends[i + 1] = ends[i] + static_cast<int32_t>(length);
+  }
+  return {boundaries.to(device), longest};
+}
+
+}  // namespace
 
 Documents Documents::whole_rows(int64_t rows, int64_t length, at::Device device) {
   Documents documents;
@@ -17,6 +34,7 @@ Documents Documents::whole_rows(int64_t rows, int64_t length, at::Device device)
   documents.positions =
       at::arange(length, at::TensorOptions(at::kLong).device(device)).expand({rows, length});
   for (int64_t row = 0; row < rows; ++row) documents.segments.push_back({row, 0, length});
+  documents.packed = pack(documents.segments, device);
   return documents;
 }
 
@@ -53,6 +71,7 @@ Documents Documents::from_ids(const Tensor& ids, at::Device device) {
   }
   documents.starts = starts.to(device);
   documents.positions = positions.to(device);
+  documents.packed = pack(documents.segments, device);
   return documents;
 }
 

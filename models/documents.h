@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/tensor.h"
+#include "models/kernels/flash_attention.h"
 #include "models/kernels/segment.h"
 
 namespace weft {
@@ -13,6 +14,7 @@ struct Documents {
   Tensor starts;     // [Bz, T] bool on the model's device: true at the first token of each document
   Tensor positions;  // [Bz, T] int64 on the model's device: index inside the document, from 0
   std::vector<Segment> segments;  // all documents, row by row
+  PackedDocuments packed;         // the same for kernels on the model's device
   int64_t rows = 0, length = 0;
 
   // One document a row.

@@ -1,18 +1,10 @@
 #include "models/moe.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/arange.h>
-#include <ATen/ops/argsort.h>
-#include <ATen/ops/bincount.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/index_select.h>
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/one_hot.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/sort.h>
-#include <ATen/ops/tensor.h>
-#include <ATen/ops/zeros.h>
-#include <torch/csrc/autograd/custom_function.h>
 
 #include "base/check.h"
 #include "models/kernels/silu_mul.h"
@@ -20,81 +12,6 @@
 #include "models/recompute.h"
 
 namespace weft {
-
-// Where each assignment of a token to an expert goes: rows by (expert, token), each expert's
-// padded.
-struct Dispatch {
-  int64_t top_k = 0;           // k
-  Tensor row;                  // [n k] assignment token * k + slot -> row
-  Tensor assignment;           // [rows] the other way; 0 in the padding
-  Tensor counts;               // [E] int64 on the CPU, without padding
-  std::vector<int64_t> sizes;  // rows of each expert
-};
-
-namespace {
-
-Dispatch dispatch(const Tensor& experts, int64_t num_experts) {
-  const Tensor flat = experts.reshape(-1);
-  const Tensor positions = at::arange(flat.numel(), flat.options());
-  const Tensor order = at::argsort(flat, /*stable=*/true, /*dim=*/0, /*descending=*/false);
-  Dispatch plan;
-  plan.top_k = experts.size(-1);
-  plan.counts = at::bincount(flat, /*weights=*/{}, num_experts).cpu();
-  std::vector<int64_t> padding_before;
-  int64_t padding = 0;
-  for (int64_t e = 0; e < num_experts; ++e) {
-    const int64_t count = plan.counts.const_data_ptr<int64_t>()[e];
-    plan.sizes.push_back((count + kExpertRowMultiple - 1) / kExpertRowMultiple *
-                         kExpertRowMultiple);
-    padding_before.push_back(padding);
-    padding += plan.sizes.back() - count;
-  }
-  const Tensor shift = at::tensor(padding_before, at::kLong).to(flat.device());
-  plan.row = shift.index_select(0, flat).scatter_add_(0, order, positions);
-  plan.assignment = at::zeros({flat.numel() + padding}, flat.options());
-  plan.assignment.scatter_(0, plan.row, positions);
-  return plan;
-}
-
-// x [n, d] -> [rows, d]: each token's row for every expert that it uses, zeros in the padding.
-class ToExperts final : public torch::autograd::Function<ToExperts> {
- public:
-  static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& x,
-                        const Dispatch& plan) {
-    ctx->save_for_backward({plan.row});
-    ctx->saved_data["shape"] = std::vector<int64_t>{x.size(0), plan.top_k, x.size(1)};
-    const Tensor rows = x.index_select(0, plan.assignment.floor_divide(plan.top_k));
-    int64_t end = 0;
-    for (size_t e = 0; e < plan.sizes.size(); ++e) {
-      end += plan.sizes[e];
-      const int64_t padding = plan.sizes[e] - plan.counts.const_data_ptr<int64_t>()[e];
-      rows.narrow(0, end - padding, padding).zero_();
-    }
-    return rows;
-  }
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
-                                                 torch::autograd::variable_list grads) {
-    const Tensor by_assignment = grads[0].index_select(0, ctx->get_saved_variables()[0]);
-    return {by_assignment.reshape(ctx->saved_data["shape"].toIntVector()).sum(1), {}};
-  }
-};
-
-// y [rows, d] -> [n k, d]. Backward leaves the first assignment's gradient in the padding: inputs
-// and hidden values are zero there, so it reaches neither weights nor tokens.
-class FromExperts final : public torch::autograd::Function<FromExperts> {
- public:
-  static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& y,
-                        const Dispatch& plan) {
-    ctx->save_for_backward({plan.assignment});
-    return y.index_select(0, plan.row);
-  }
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
-                                                 torch::autograd::variable_list grads) {
-    return {grads[0].index_select(0, ctx->get_saved_variables()[0]), {}};
-  }
-};
-
-}  // namespace
 
 void Moe::declare(const ModelConfig& model, const MoeConfig& c, const std::string& prefix,
                   ParameterTable& table) {
@@ -189,8 +106,8 @@ Tensor expert(const Tensor& x, const Linear& gate, const Linear& up, const Linea
 // tokens [n, d] -> each token's weighted sum over its experts [n, d], in ascending order of expert
 // and in the router's precision.
 Tensor Moe::grouped_experts(const Tensor& tokens, const Routing& routing,
-                            const Dispatch& plan) const {
-  const std::vector<Tensor> inputs = ToExperts::apply(tokens, plan).split_with_sizes(plan.sizes);
+                            const ExpertRows& plan) const {
+  const std::vector<Tensor> inputs = to_experts(tokens, plan);
   std::vector<Tensor> outputs;
   outputs.reserve(inputs.size());
   const int64_t n = tokens.size(0) * config_.top_k;
@@ -201,18 +118,15 @@ Tensor Moe::grouped_experts(const Tensor& tokens, const Routing& routing,
     };
     outputs.push_back(slice < n ? in_slices(inputs[i], slice, rows) : rows(inputs[i]));
   }
-  const Tensor by_token = FromExperts::apply(at::cat(outputs), plan);
-  const Tensor weighted = by_token.reshape({tokens.size(0), config_.top_k, tokens.size(1)})
-                              .to(routing.weights.scalar_type()) *
-                          routing.weights.unsqueeze(-1);
-  return weighted.sum(1).to(tokens.scalar_type());
+  return from_experts(outputs, routing.weights, plan);
 }
 
 Tensor Moe::forward(const Tensor& x, RouterStats* stats) const {
   const Tensor tokens = x.reshape({-1, x.size(2)});                         // [n, d]
   const Tensor logits = Linear(router_)(tokens.to(router_.scalar_type()));  // [n, E]
   const Routing routing = route(logits, config_.top_k, config_.renormalize);
-  const Dispatch plan = dispatch(routing.experts.detach(), config_.num_experts);
+  const ExpertRows plan =
+      expert_rows(routing.experts.detach(), config_.num_experts, kExpertRowMultiple);
   if (stats != nullptr && tokens.size(0) > 0) {
     report(logits, routing, plan.counts, x.size(0), *stats);
   }

@@ -7,6 +7,7 @@
 
 #include "base/tensor.h"
 #include "models/config.h"
+#include "models/kernels/expert_rows.h"
 #include "models/kernels/rms_norm_weights.h"
 #include "models/linear.h"
 #include "models/mini_sequences.h"
@@ -34,8 +35,6 @@ struct Routing {
   Tensor weights;        // [n, k] combine weights, differentiable
 };
 
-struct Dispatch;  // where assignments of tokens to experts go
-
 class Moe final {
  public:
   // The rows "<prefix>.router.weight" [E, d] and "<prefix>.experts.{gate,up,down}.weight" [E, out,
@@ -57,7 +56,8 @@ class Moe final {
  private:
   void report(const Tensor& logits, const Routing& routing, const Tensor& counts, int64_t rows,
               RouterStats& stats) const;
-  Tensor grouped_experts(const Tensor& tokens, const Routing& routing, const Dispatch& plan) const;
+  Tensor grouped_experts(const Tensor& tokens, const Routing& routing,
+                         const ExpertRows& plan) const;
 
   MoeConfig config_;
   MiniSequences mini_sequences_;

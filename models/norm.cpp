@@ -30,9 +30,15 @@ Norm::Norm(const NormConfig& config, const ParameterStore& store, const std::str
 }
 
 Tensor Norm::operator()(const Tensor& x, at::ScalarType type) const {
-  if (config_.type == NormType::kRms) return rms_norm(x, weight_, config_.eps).to(type);
+  if (config_.type == NormType::kRms) return rms_norm(x, weight_, config_.eps, type);
   const bool fits = weight_.scalar_type() == wide_type(x.scalar_type());
   return layer_norm(fits ? x : x.to(weight_.scalar_type()), weight_, bias_, config_.eps).to(type);
+}
+
+AddedNorm Norm::of_sum(const Tensor& x, const Tensor& added) const {
+  if (config_.type == NormType::kRms) return add_rms_norm(x, added, weight_, config_.eps);
+  const Tensor sum = x + added;
+  return {sum, (*this)(sum, added.scalar_type())};
 }
 
 bool Norm::can_decode(const Tensor& x, at::ScalarType compute) const {

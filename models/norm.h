@@ -25,6 +25,10 @@ class Norm final {
   // its weight there (spec/models.md 2, 3).
   Tensor operator()(const Tensor& x, at::ScalarType type) const;
 
+  // The residual stream x [.., n] with a part's output on it, and the norm of that sum in the
+  // output's type.
+  AddedNorm of_sum(const Tensor& x, const Tensor& added) const;
+
   // Whether kernels that begin with this norm can go from the residual stream x on in one call,
   // computing in `compute`. They are for a few rows on the CPU and RMS norms; everything else goes
   // by operators, more slowly.

@@ -20,8 +20,8 @@ struct AdamWStep {
   double gradient_scale = 1;  // what clipping multiplies all gradients by
 };
 
-// Updates all but the gradients. The same bits for any number of threads. On CUDA LibTorch's fused
-// kernel. Errors: other shapes and types are a programmer's error.
+// Updates all but the gradients; all masters are of one type and on one device. The same bits for
+// any number of threads. Errors: other shapes and types are a programmer's error.
 void adamw(const std::vector<AdamWTensors>& parameters, const AdamWStep& step,
            cpu::Isa isa = cpu::best_isa());
 

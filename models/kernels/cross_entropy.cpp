@@ -10,6 +10,13 @@
 #include "models/kernels/cpu/cross_entropy.h"
 #include "models/kernels/dispatch.h"
 
+#ifdef WEFT_CUDA
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include "models/kernels/cuda/cross_entropy.h"
+#endif
+
 namespace weft {
 namespace {
 
@@ -18,10 +25,26 @@ void check_operands(const Tensor& logits, const Tensor& targets) {
   WEFT_CHECK(type == at::kFloat || type == at::kDouble || type == at::kBFloat16,
              "cross_entropy is for fp32, fp64 and bf16");
   WEFT_CHECK(logits.dim() == 2 && logits.is_contiguous() && targets.dim() == 1 &&
-                 targets.size(0) == logits.size(0) && targets.scalar_type() == at::kLong,
+                 targets.size(0) == logits.size(0) && targets.scalar_type() == at::kLong &&
+                 targets.device() == logits.device(),
              "cross_entropy of logits ", logits.sizes(), " and targets ", targets.sizes());
   WEFT_CHECK(!logits.requires_grad() || !at::GradMode::is_enabled(),
              "cross_entropy: no gradient flows through it");
+}
+
+template <class S>
+void launch(const CrossEntropyRows<S>& rows, const Tensor& logits, cpu::Isa isa) {
+#ifdef WEFT_CUDA
+  if (logits.is_cuda()) {
+    const c10::cuda::CUDAGuard guard(logits.device());
+    return cuda::cross_entropy(rows, c10::cuda::getCurrentCUDAStream());
+  }
+#endif
+  WEFT_CHECK(logits.is_cpu(), "no cross_entropy on ", logits.device());
+  for (const int64_t target : std::span(rows.targets, rows.rows)) {
+    WEFT_CHECK(target < rows.vocab, "cross_entropy: target ", target, " of ", rows.vocab);
+  }
+  cpu::cross_entropy(rows, isa);
 }
 
 }  // namespace
@@ -29,31 +52,28 @@ void check_operands(const Tensor& logits, const Tensor& targets) {
 CrossEntropy cross_entropy(Tensor& logits, const Tensor& targets_in, const Penalties& penalties,
                            std::optional<double> gradient_scale, cpu::Isa isa) {
   check_operands(logits, targets_in);
-  if (!logits.is_cpu()) {
+  if (!has_kernels_for(logits)) {
     return cross_entropy_reference(logits, targets_in, penalties, gradient_scale);
   }
   const Tensor targets = targets_in.contiguous();
-  const int64_t rows = logits.size(0), vocab = logits.size(1);
-  for (const int64_t target : std::span(targets.const_data_ptr<int64_t>(), rows)) {
-    WEFT_CHECK(target < vocab, "cross_entropy: target ", target, " of ", vocab);
-  }
+  const int64_t rows = logits.size(0);
   const at::TensorOptions wide = logits.options().dtype(wide_type(logits.scalar_type()));
   CrossEntropy result{at::empty({rows}, wide), at::empty({rows}, wide)};
   const ProfileSpan span("weft::cross_entropy", WorkKind::kLoss,
                          gradient_scale ? moving({logits, logits}) : moving({logits}));
   with_storage(logits, [&](auto s) {
     using S = decltype(s);
-    cpu::cross_entropy<S>({.rows = rows,
-                           .vocab = vocab,
-                           .logits = values<S>(logits),
-                           .targets = targets.const_data_ptr<int64_t>(),
-                           .nll = values<Compute<S>>(result.nll),
-                           .penalty = values<Compute<S>>(result.penalty),
-                           .z_loss = penalties.z_loss,
-                           .label_smoothing = penalties.label_smoothing,
-                           .gradient = gradient_scale.has_value(),
-                           .scale = gradient_scale.value_or(0)},
-                          isa);
+    launch(CrossEntropyRows<S>{.rows = rows,
+                               .vocab = logits.size(1),
+                               .logits = values<S>(logits),
+                               .targets = targets.const_data_ptr<int64_t>(),
+                               .nll = values<Compute<S>>(result.nll),
+                               .penalty = values<Compute<S>>(result.penalty),
+                               .z_loss = penalties.z_loss,
+                               .label_smoothing = penalties.label_smoothing,
+                               .gradient = gradient_scale.has_value(),
+                               .scale = gradient_scale.value_or(0)},
+           logits, isa);
   });
   return result;
 }

@@ -37,7 +37,8 @@ struct CrossEntropy {
 // logits [n, V] fp32, fp64 or bf16, contiguous; targets [n] int64, negative where ignored. With
 // `gradient_scale`, logits becomes gradient_scale * d (sum of nll and penalty) / d logits, rounded
 // once. No gradients flow through it. Deterministic for any number of threads. Errors: other shapes
-// and types, and a target beyond V on the CPU, are a programmer's error.
+// and types, and a target that is not below V, are a programmer's error; on a GPU such a target
+// makes nll, penalty and the gradient of its row NaN.
 CrossEntropy cross_entropy(Tensor& logits, const Tensor& targets, const Penalties& penalties,
                            std::optional<double> gradient_scale, cpu::Isa isa = cpu::best_isa());
 

@@ -1,5 +1,8 @@
 #include "models/kernels/rotate.h"
 
+#include <algorithm>
+#include <utility>
+
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
@@ -12,6 +15,15 @@
 #include "models/kernels/cpu/kernel_for.h"
 #include "models/kernels/cpu/rotate.h"
 #include "models/kernels/dispatch.h"
+#include "models/kernels/partials.h"
+#include "models/kernels/rms_norm.h"
+
+#ifdef WEFT_CUDA
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include "models/kernels/cuda/rotate.h"
+#endif
 
 namespace weft {
 namespace {
@@ -23,34 +35,120 @@ Tensor with_dense_channels(const Tensor& t) {
   return t.size(3) > 1 && t.stride(3) != 1 ? t.contiguous() : t;
 }
 
-// Channels of x, cos and sin are dense.
-Tensor run(const Tensor& x, const Tensor& cos, const Tensor& sin, bool backward, cpu::Isa isa) {
+HeadsShape shape_of(const Tensor& x) { return {x.size(0), x.size(1), x.size(2), x.size(3)}; }
+
+template <class S>
+HeadRows<const S> heads_of(const Tensor& t) {
+  return {values<const S>(t), t.stride(0), t.stride(1), t.stride(2)};
+}
+
+// The weight of a norm before the rotation; undefined: none.
+struct Norm {
+  Tensor weight;
+  double eps = 0;
+
+  template <class S>
+  HeadNorm<S> raw() const {
+    return {weight.defined() ? values<const Compute<S>>(weight) : nullptr, eps};
+  }
+};
+
+// f(task, first token, behind the last) of all tasks on LibTorch's threads; tasks do not depend on
+// their number.
+template <class F>
+void for_tokens(const HeadsShape& shape, int64_t per_task, const F& f) {
+  const int64_t tokens = shape.batch * shape.time;
+  at::parallel_for(0, (tokens + per_task - 1) / per_task, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) {
+      f(task, task * per_task, std::min(tokens, (task + 1) * per_task));
+    }
+  });
+}
+
+int64_t tokens_per_task(const HeadsShape& shape) {
+  constexpr int64_t kNumbers = 32 << 10;  // some 20 us
+  return kNumbers / (shape.heads * shape.width + 1) + 1;
+}
+
+int64_t count_tasks(const Tensor& x) {
+  const HeadsShape shape = shape_of(x);
+#ifdef WEFT_CUDA
+  if (x.is_cuda()) return cuda::rotate_tasks(shape);
+#endif
+  return (shape.batch * shape.time + tokens_per_task(shape) - 1) / tokens_per_task(shape);
+}
+
+template <class S>
+void launch(const HeadRotation<S>& rotation, const Tensor& x, cpu::Isa isa) {
+#ifdef WEFT_CUDA
+  if (x.is_cuda()) {
+    const c10::cuda::CUDAGuard guard(x.device());
+    return cuda::rotate(rotation, c10::cuda::getCurrentCUDAStream());
+  }
+#endif
+  WEFT_CHECK(x.is_cpu(), "no rotate on ", x.device());
+  const auto run = WEFT_KERNEL_FOR(isa, rotate_tokens<S>);
+  for_tokens(rotation.shape, tokens_per_task(rotation.shape),
+             [&](int64_t, int64_t first, int64_t end) { run(rotation, first, end); });
+}
+
+template <class S>
+void launch(const HeadRotationGradients<S>& of, const Tensor& x, cpu::Isa isa) {
+#ifdef WEFT_CUDA
+  if (x.is_cuda()) {
+    const c10::cuda::CUDAGuard guard(x.device());
+    return cuda::rotate(of, c10::cuda::getCurrentCUDAStream());
+  }
+#endif
+  WEFT_CHECK(x.is_cpu(), "no rotate on ", x.device());
+  const auto run = WEFT_KERNEL_FOR(isa, rotate_tokens_backward<S>);
+  for_tokens(of.shape, tokens_per_task(of.shape), [&](int64_t task, int64_t first, int64_t end) {
+    HeadRotationGradients<S> some = of;
+    some.dweight += task * of.shape.width;
+    std::fill(some.dweight, some.dweight + of.shape.width, Compute<S>(0));
+    run(some, first, end);
+  });
+}
+
+// Channels of x, cos and sin are dense. `backward`: what dy = x makes of the gradient.
+Tensor run(const Tensor& x, const Norm& norm, const Tensor& cos, const Tensor& sin, bool backward,
+           cpu::Isa isa) {
   const Tensor y = at::empty(x.sizes(), x.options());
-  const int64_t length = x.size(1), heads = x.size(2), width = x.size(3);
-  constexpr int64_t kNumbersPerThread = 16 << 10;  // some 10 us
   const ProfileSpan span(backward ? "weft::rotate_backward" : "weft::rotate",
                          WorkKind::kElementwise, moving({x, y}));
   with_storage(x, [&](auto storage) {
     using S = decltype(storage);
-    const auto token = WEFT_KERNEL_FOR(isa, rotate_token<S>);
-    const auto at = [&](const Tensor& t, int64_t i) {
-      return values<S>(t) + i / length * t.stride(0) + i % length * t.stride(1);
-    };
-    at::parallel_for(0, x.size(0) * length, kNumbersPerThread / (heads * width + 1) + 1,
-                     [&](int64_t begin, int64_t end) {
-                       for (int64_t i = begin; i < end; ++i) {
-                         token({.heads = heads,
-                                .width = width,
-                                .x = at(x, i),
-                                .x_head = x.stride(2),
-                                .cos = at(cos, i),
-                                .sin = at(sin, i),
-                                .y = at(y, i)},
-                               backward);
-                       }
-                     });
+    launch(HeadRotation<S>{.shape = shape_of(x),
+                           .x = heads_of<S>(x),
+                           .cos = heads_of<S>(cos),
+                           .sin = heads_of<S>(sin),
+                           .norm = norm.raw<S>(),
+                           .y = values<S>(y),
+                           .backward = backward},
+           x, isa);
   });
   return y;
+}
+
+// The gradients of x and of the norm's weight.
+std::pair<Tensor, Tensor> norm_gradients(const Tensor& x, const Norm& norm, const Tensor& cos,
+                                         const Tensor& sin, const Tensor& dy, cpu::Isa isa) {
+  const Tensor dx = at::empty(x.sizes(), x.options());
+  const Tensor partials = at::empty({count_tasks(x), x.size(3)}, norm.weight.options());
+  const ProfileSpan span("weft::norm_rotate_backward", WorkKind::kNorm, moving({x, dy, dx}));
+  with_storage(x, [&](auto storage) {
+    using S = decltype(storage);
+    launch(HeadRotationGradients<S>{.shape = shape_of(x),
+                                    .x = heads_of<S>(x),
+                                    .dy = heads_of<S>(dy),
+                                    .cos = heads_of<S>(cos),
+                                    .sin = heads_of<S>(sin),
+                                    .norm = norm.raw<S>(),
+                                    .dx = values<S>(dx),
+                                    .dweight = values<Compute<S>>(partials)},
+           x, isa);
+  });
+  return {dx, sum_partials(partials, norm.weight)};
 }
 
 class RotateFunction final : public torch::autograd::Function<RotateFunction> {
@@ -59,13 +157,13 @@ class RotateFunction final : public torch::autograd::Function<RotateFunction> {
                         cpu::Isa isa) {
     ctx->save_for_backward({cos, sin});
     ctx->saved_data["isa"] = static_cast<int64_t>(isa);
-    return run(x, cos, sin, /*backward=*/false, isa);
+    return run(x, {}, cos, sin, /*backward=*/false, isa);
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     WEFT_CHECK(!at::GradMode::is_enabled(), "rotate is differentiated at most once");
     const variable_list saved = ctx->get_saved_variables();
-    return {run(with_dense_channels(grads[0]), saved[0], saved[1], /*backward=*/true,
+    return {run(with_dense_channels(grads[0]), {}, saved[0], saved[1], /*backward=*/true,
                 static_cast<cpu::Isa>(ctx->saved_data["isa"].toInt())),
             {},
             {},
@@ -73,9 +171,27 @@ class RotateFunction final : public torch::autograd::Function<RotateFunction> {
   }
 };
 
-}  // namespace
+class NormRotateFunction final : public torch::autograd::Function<NormRotateFunction> {
+ public:
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight, double eps,
+                        const Tensor& cos, const Tensor& sin, cpu::Isa isa) {
+    ctx->save_for_backward({x, weight, cos, sin});
+    ctx->saved_data["eps"] = eps;
+    ctx->saved_data["isa"] = static_cast<int64_t>(isa);
+    return run(x, {weight, eps}, cos, sin, /*backward=*/false, isa);
+  }
 
-Tensor rotate(const Tensor& x, const Tensor& cos, const Tensor& sin, cpu::Isa isa) {
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    WEFT_CHECK(!at::GradMode::is_enabled(), "norm_rotate is differentiated at most once");
+    const variable_list saved = ctx->get_saved_variables();
+    const auto [dx, dweight] = norm_gradients(
+        saved[0], {saved[1], ctx->saved_data["eps"].toDouble()}, saved[2], saved[3],
+        with_dense_channels(grads[0]), static_cast<cpu::Isa>(ctx->saved_data["isa"].toInt()));
+    return {dx, dweight, {}, {}, {}, {}};
+  }
+};
+
+void check(const Tensor& x, const Tensor& cos, const Tensor& sin) {
   WEFT_CHECK(x.dim() == 4 && x.size(3) % 2 == 0 && cos.dim() == 4 && cos.size(0) == x.size(0) &&
                  cos.size(1) == x.size(1) && cos.size(2) == 1 && cos.size(3) == x.size(3) &&
                  sin.sizes() == cos.sizes(),
@@ -86,9 +202,28 @@ Tensor rotate(const Tensor& x, const Tensor& cos, const Tensor& sin, cpu::Isa is
   WEFT_CHECK(cos.scalar_type() == x.scalar_type() && sin.scalar_type() == x.scalar_type() &&
                  !cos.requires_grad() && !sin.requires_grad(),
              "rotate: cos and sin must be of x's type, ", x.scalar_type(), ", without gradients");
-  if (!x.is_cpu()) return rotate_reference(x, cos, sin);
+}
+
+}  // namespace
+
+Tensor rotate(const Tensor& x, const Tensor& cos, const Tensor& sin, cpu::Isa isa) {
+  check(x, cos, sin);
+  if (!has_kernels_for(x)) return rotate_reference(x, cos, sin);
   return RotateFunction::apply(with_dense_channels(x), with_dense_channels(cos),
                                with_dense_channels(sin), isa);
+}
+
+Tensor norm_rotate(const Tensor& x, const RmsNormWeights& norm, const Tensor& cos,
+                   const Tensor& sin, cpu::Isa isa) {
+  check(x, cos, sin);
+  WEFT_CHECK(norm.weight.dim() == 1 && norm.weight.size(0) == x.size(3), "norm_rotate of x ",
+             x.sizes(), " with a weight of ", norm.weight.sizes());
+  if (!has_kernels_for(x)) {
+    return rotate_reference(rms_norm_reference(x, norm.weight, norm.eps), cos, sin);
+  }
+  const Tensor weight = norm.weight.to(wide_type(x.scalar_type())).contiguous();
+  return NormRotateFunction::apply(with_dense_channels(x), weight, norm.eps,
+                                   with_dense_channels(cos), with_dense_channels(sin), isa);
 }
 
 Tensor rotate_reference(const Tensor& x, const Tensor& cos, const Tensor& sin) {

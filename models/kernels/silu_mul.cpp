@@ -1,35 +1,31 @@
 #include "models/kernels/silu_mul.h"
 
 #include <optional>
-#include <utility>
 #include <vector>
 
 #include <ATen/Parallel.h>
-#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/silu.h>
-#include <ATen/ops/silu_backward.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/check.h"
 #include "models/kernels/cpu/kernel_for.h"
 #include "models/kernels/cpu/silu_mul.h"
 #include "models/kernels/dispatch.h"
+#include "models/kernels/silu_mul_raw.h"
+
+#ifdef WEFT_CUDA
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include "models/kernels/cuda/silu_mul.h"
+#endif
 
 namespace weft {
 namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-// Some numbers of every row: row i begins at data + i * stride.
-template <class S>
-struct Columns {
-  S* data;
-  int64_t stride;
-  S* operator[](int64_t row) const { return data + row * stride; }
-};
 
 // t [.., n] as rows with a dense last dimension: itself, or a copy.
 Tensor as_rows(const Tensor& t) {
@@ -58,60 +54,80 @@ struct Operands {
   }
 };
 
-// f(row) for all rows on LibTorch's threads.
-template <class F>
-void for_rows(const Operands& in, const F& f) {
-  constexpr int64_t kNumbersPerThread = 16 << 10;  // some 10 us
-  at::parallel_for(0, in.gate.size(0), kNumbersPerThread / (in.width() + 1) + 1,
-                   [&](int64_t begin, int64_t end) {
-                     for (int64_t row = begin; row < end; ++row) f(row);
-                   });
+template <class S>
+S* row_of(const Columns<S>& columns, int64_t row) {
+  return columns.data + row * columns.stride;
 }
 
-// gate and up apart: views of one tensor, or two.
-std::pair<Tensor, Tensor> apart(const Operands& in) {
-  if (in.up.defined()) return {in.gate, in.up};
-  return {in.gate.narrow(1, 0, in.width()), in.gate.narrow(1, in.width(), in.width())};
+// f(row) for all rows on LibTorch's threads.
+template <class F>
+void for_rows(int64_t rows, int64_t width, const F& f) {
+  constexpr int64_t kNumbersPerThread = 16 << 10;  // some 10 us
+  at::parallel_for(0, rows, kNumbersPerThread / (width + 1) + 1, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) f(row);
+  });
+}
+
+template <class S>
+void run_on_cpu(const SiluMulForward<S>& pass, cpu::Isa isa) {
+  const auto range = WEFT_KERNEL_FOR(isa, silu_mul_range<S>);
+  for_rows(pass.rows, pass.width, [&](int64_t row) {
+    range(row_of(pass.gate, row), row_of(pass.up, row), row_of(pass.y, row), pass.width);
+  });
+}
+
+template <class S>
+void run_on_cpu(const SiluMulBackward<S>& pass, cpu::Isa isa) {
+  const auto range = WEFT_KERNEL_FOR(isa, silu_mul_backward_range<S>);
+  for_rows(pass.rows, pass.width, [&](int64_t row) {
+    range(row_of(pass.gate, row), row_of(pass.up, row), row_of(pass.dy, row),
+          row_of(pass.dgate, row), row_of(pass.dup, row), pass.width);
+  });
+}
+
+// The pass (SiluMulForward or SiluMulBackward) on the device that its tensors are on.
+template <class Pass>
+void launch(const Pass& pass, const Tensor& gate, cpu::Isa isa) {
+#ifdef WEFT_CUDA
+  if (gate.is_cuda()) {
+    const c10::cuda::CUDAGuard guard(gate.device());
+    return cuda::silu_mul(pass, c10::cuda::getCurrentCUDAStream());
+  }
+#endif
+  WEFT_CHECK(gate.is_cpu(), "no silu_mul on ", gate.device());
+  run_on_cpu(pass, isa);
 }
 
 Tensor forward_pass(const Operands& in, cpu::Isa isa) {
-  if (!in.gate.is_cpu()) {
-    const auto [gate, up] = apart(in);
-    return at::silu(gate) * up;
-  }
-  const int64_t width = in.width();
-  const Tensor y = at::empty({in.gate.size(0), width}, in.gate.options());
+  const Tensor y = at::empty({in.gate.size(0), in.width()}, in.gate.options());
   if (y.numel() == 0) return y;
   const ProfileSpan span("weft::silu_mul", WorkKind::kElementwise, moving({in.gate, in.up, y}));
   with_storage(in.gate, [&](auto storage) {
     using S = decltype(storage);
-    const auto range = WEFT_KERNEL_FOR(isa, silu_mul_range<S>);
-    const Columns<S> gate = in.gates<S>(), up = in.ups<S>(), out = columns<S>(y);
-    for_rows(in, [&](int64_t row) { range(gate[row], up[row], out[row], width); });
+    launch(SiluMulForward<S>{.rows = y.size(0),
+                             .width = in.width(),
+                             .gate = in.gates<const S>(),
+                             .up = in.ups<const S>(),
+                             .y = columns<S>(y)},
+           in.gate, isa);
   });
   return y;
 }
 
-void backward_pass(const Operands& in, const Tensor& dy_rows, const Operands& gradients,
-                   cpu::Isa isa) {
-  if (dy_rows.numel() == 0) return;
-  if (!in.gate.is_cpu()) {
-    const auto [gate, up] = apart(in);
-    const auto [dgate, dup] = apart(gradients);
-    dgate.copy_(at::silu_backward(dy_rows * up, gate));
-    dup.copy_(dy_rows * at::silu(gate));
-    return;
-  }
+void backward_pass(const Operands& in, const Tensor& dy, const Operands& gradients, cpu::Isa isa) {
+  if (dy.numel() == 0) return;
   const ProfileSpan span("weft::silu_mul_backward", WorkKind::kElementwise,
-                         moving({in.gate, in.up, gradients.gate, gradients.up, dy_rows}));
+                         moving({in.gate, in.up, gradients.gate, gradients.up, dy}));
   with_storage(in.gate, [&](auto storage) {
     using S = decltype(storage);
-    const auto range = WEFT_KERNEL_FOR(isa, silu_mul_backward_range<S>);
-    const Columns<S> gate = in.gates<S>(), up = in.ups<S>(), dy = columns<S>(dy_rows);
-    const Columns<S> dgate = gradients.gates<S>(), dup = gradients.ups<S>();
-    for_rows(in, [&](int64_t row) {
-      range(gate[row], up[row], dy[row], dgate[row], dup[row], in.width());
-    });
+    launch(SiluMulBackward<S>{.rows = dy.size(0),
+                              .width = in.width(),
+                              .gate = in.gates<const S>(),
+                              .up = in.ups<const S>(),
+                              .dy = columns<const S>(dy),
+                              .dgate = gradients.gates<S>(),
+                              .dup = gradients.ups<S>()},
+           in.gate, isa);
   });
 }
 

@@ -6,9 +6,8 @@
 
 namespace weft {
 
-// gate and up [.., n] of one type -> [.., n]: computed in the wide type and rounded once. On other
-// devices than the CPU by LibTorch's operators, with silu computed again backward. Errors: other
-// shapes are a programmer's error.
+// gate and up [.., n] of one type, fp32, fp64 or bf16 -> [.., n]: computed in the wide type and
+// rounded once. Errors: other shapes and types are a programmer's error.
 Tensor silu_mul(const Tensor& gate, const Tensor& up, cpu::Isa isa = cpu::best_isa());
 
 // The same of gate and up side by side, [.., 2 n] -> [.., n]; their gradient is one tensor too.

@@ -6,9 +6,10 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cumsum.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/zeros.h>
+
+#include "models/kernels/ssd_states.h"
 
 namespace weft::internal {
 namespace {
@@ -50,8 +51,8 @@ struct Chunks {
   Tensor enter;      // [rows, chunks, Hs, q]: exp(s_i), the entering state's share in token i
   Tensor leave;      // [rows, chunks, Hs, q]: exp(s_q - s_j), token j's share in the leaving state
 
-  // exp(s_q), the entering state's share in the leaving one: [rows, chunks, Hs, 1, 1].
-  Tensor carry() const { return enter.narrow(-1, enter.size(-1) - 1, 1).unsqueeze(-1); }
+  // exp(s_q), the entering state's share in the leaving one: [rows, chunks, Hs].
+  Tensor carry() const { return enter.select(-1, enter.size(-1) - 1); }
 };
 
 Chunks read_chunks(const SsdInputs& in, const SsdPass& p) {
@@ -143,12 +144,10 @@ Tensor ssd_forward(const SsdInputs& in, const SsdPass& pass, const Tensor& y, Te
   const Tensor out = at::matmul(k.u * k.rest_from.unsqueeze(-2), m.transpose(-1, -2));
   out.mul_(k.rest_to.unsqueeze(-2));
 
-  const Tensor added = times_group(k.u * k.leave.unsqueeze(-2), k.b, k);
-  const Tensor carry = k.carry(), entering = at::empty_like(added);  // [rows, chunks, Hs, P, N]
-  for (int64_t i = 0; i < pass.chunks; ++i) {
-    entering.select(1, i).copy_(state);
-    state = carry.select(1, i) * state + added.select(1, i);
-  }
+  // [rows, chunks, Hs, P, N]: first what the chunks add to the state, then what enters them.
+  const Tensor entering = times_group(k.u * k.leave.unsqueeze(-2), k.b, k).contiguous();
+  state = state.contiguous();
+  pass_states(entering, k.carry(), state);
   out.addcmul_(times_group(entering, k.c.transpose(-1, -2), k), k.enter.unsqueeze(-2));
   out.addcmul_(k.x, in.d.unsqueeze(-1).unsqueeze(-1));
   tokens_of(y, pass).copy_(out.permute({0, 1, 4, 2, 3}));
@@ -194,20 +193,17 @@ void ssd_backward(const SsdInputs& in, const SsdPass& pass, const Tensor& enteri
 
   // Through the states, chunk by chunk from the last.
   const Tensor dy_enter = dy * k.enter.unsqueeze(-2);
-  const Tensor added = times_group(dy_enter, k.c, k);
-  const Tensor carry = k.carry(), leaving = at::empty_like(added);  // [rows, chunks, Hs, P, N]
-  for (int64_t i = pass.chunks - 1; i >= 0; --i) {
-    leaving.select(1, i).copy_(dstate);
-    dstate = carry.select(1, i) * dstate + added.select(1, i);
-  }
+  // [rows, chunks, Hs, P, N]: first what the chunks add to it, then the gradient of what leaves
+  // them.
+  const Tensor leaving = times_group(dy_enter, k.c, k).contiguous();
+  dstate = dstate.contiguous();
+  const Tensor through = pass_state_gradients(leaving, k.carry(), entering, dstate);
   const Tensor du_leave =
       times_group(leaving, k.b.transpose(-1, -2), k).mul_(k.leave.unsqueeze(-2));
   du.add_(du_leave);
   const Tensor entered = (dy_enter * times_group(entering, k.c.transpose(-1, -2), k)).sum(-2);
   const Tensor left = (k.u * du_leave).sum(-2);
-  const Tensor through =
-      ((leaving * entering).sum(at::IntArrayRef{-1, -2}).unsqueeze(-1)).mul_(carry.squeeze(-1));
-  const Tensor da = decay_gradient(within, entered, left, through);
+  const Tensor da = decay_gradient(within, entered, left, through.unsqueeze(-1));
 
   const auto over_group = [&](const Tensor& t, const Tensor& state) {  // sums over Hs / G and P
     return at::matmul(stack_heads(t, k).transpose(-1, -2), stack_heads(state, k));

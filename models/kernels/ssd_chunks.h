@@ -30,13 +30,13 @@ struct SsdGradients {
 };
 
 // Writes y [Bz, T, Hs, P] at the pass's tokens; `state` [rows, Hs, P, N], which enters the pass,
-// becomes the one that leaves it. Returns the states that enter the chunks, [rows, chunks, Hs, P,
-// N].
+// becomes the one that leaves it, in place where it is dense. Returns the states that enter the
+// chunks, [rows, chunks, Hs, P, N].
 Tensor ssd_forward(const SsdInputs& in, const SsdPass& pass, const Tensor& y, Tensor& state);
 
 // Writes the gradients at the pass's tokens. `entering` is what ssd_forward returned, dy the
 // gradient of y; `dstate`, the gradient of the state that leaves the pass, becomes that of the one
-// that enters it.
+// that enters it, in place where it is dense.
 void ssd_backward(const SsdInputs& in, const SsdPass& pass, const Tensor& entering,
                   const Tensor& dy, Tensor& dstate, const SsdGradients& gradients);
 

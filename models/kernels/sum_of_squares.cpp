@@ -1,6 +1,6 @@
 #include "models/kernels/sum_of_squares.h"
 
-#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/empty.h>
 
 #include "base/check.h"
 #include "models/kernels/cpu/kernel_for.h"
@@ -8,11 +8,31 @@
 #include "models/kernels/dispatch.h"
 #include "models/kernels/pieces.h"
 
+#ifdef WEFT_CUDA
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include "models/kernels/cuda/sum_of_squares.h"
+#endif
+
 namespace weft {
 namespace {
 
+#ifdef WEFT_CUDA
 template <class C>
-double sum_on_cpu(const std::vector<Tensor>& tensors, cpu::Isa isa) {
+double sum_on_cuda(const std::vector<const C*>& tensors, const std::vector<int64_t>& sizes,
+                   at::Device device) {
+  const c10::cuda::CUDAGuard guard(device);
+  const Tensor sums = at::empty({cuda::count_partial_squares(sizes) + 1},
+                                at::TensorOptions(at::kDouble).device(device));
+  auto* const total = sums.data_ptr<double>();
+  cuda::sum_of_squares(tensors, sizes, total + 1, total, c10::cuda::getCurrentCUDAStream());
+  return sums[0].item<double>();
+}
+#endif
+
+template <class C>
+double sum_all(const std::vector<Tensor>& tensors, cpu::Isa isa) {
   std::vector<const C*> values;
   std::vector<int64_t> sizes;
   Work work;
@@ -22,6 +42,10 @@ double sum_on_cpu(const std::vector<Tensor>& tensors, cpu::Isa isa) {
     work.bytes += static_cast<double>(t.nbytes());
   }
   const ProfileSpan span("weft::sum_of_squares", WorkKind::kOptimizer, work);
+#ifdef WEFT_CUDA
+  if (tensors[0].is_cuda()) return sum_on_cuda(values, sizes, tensors[0].device());
+#endif
+  WEFT_CHECK(tensors[0].is_cpu(), "no sum_of_squares on ", tensors[0].device());
   const auto range = WEFT_KERNEL_FOR(isa, sum_of_squares_range<C>);
   std::vector<double> sums(count_pieces(sizes));
   for_each_piece(sizes, [&](const Piece& piece) {
@@ -30,12 +54,6 @@ double sum_on_cpu(const std::vector<Tensor>& tensors, cpu::Isa isa) {
   double sum = 0;
   for (const double of_piece : sums) sum += of_piece;
   return sum;
-}
-
-double sum_on_device(const Tensor& t) {
-  const double norm =
-      at::linalg_vector_norm(t, 2, at::OptionalIntArrayRef(), false, at::kDouble).item<double>();
-  return norm * norm;
 }
 
 }  // namespace
@@ -49,13 +67,8 @@ double sum_of_squares(const std::vector<Tensor>& tensors, cpu::Isa isa) {
                    t.device() == first.device(),
                "sum_of_squares of ", t.toString(), " ", t.sizes());
   }
-  if (!first.is_cpu()) {
-    double sum = 0;
-    for (const Tensor& t : tensors) sum += sum_on_device(t);
-    return sum;
-  }
-  return first.scalar_type() == at::kDouble ? sum_on_cpu<double>(tensors, isa)
-                                            : sum_on_cpu<float>(tensors, isa);
+  return first.scalar_type() == at::kDouble ? sum_all<double>(tensors, isa)
+                                            : sum_all<float>(tensors, isa);
 }
 
 }  // namespace weft

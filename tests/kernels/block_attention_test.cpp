@@ -7,78 +7,17 @@
 #include <vector>
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/arange.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/matmul.h>
-#include <ATen/ops/softmax.h>
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
+#include "tests/kernels/attention_case.h"
 #include "tests/kernels/isas.h"
 #include "tests/kernels/step_types.h"
 #include "tests/support/fill.h"
 
 namespace weft {
 namespace {
-
-struct Case {
-  int64_t heads = 1, kv_heads = 1, width = 64, window = 0;
-  std::vector<std::vector<int64_t>> documents;  // lengths, of each row
-};
-
-std::vector<Segment> segments_of(const Case& c) {
-  std::vector<Segment> segments;
-  for (size_t row = 0; row < c.documents.size(); ++row) {
-    int64_t begin = 0;
-    for (const int64_t length : c.documents[row]) {
-      segments.push_back({static_cast<int64_t>(row), begin, begin + length});
-      begin += length;
-    }
-  }
-  return segments;
-}
-
-// [Bz, T, H, e], [Bz, T, KV, e] twice, and the gradient of the output.
-struct Inputs {
-  Tensor q, k, v, dy;
-};
-
-Inputs inputs_of(const Case& c, at::ScalarType type) {
-  const auto rows = static_cast<int64_t>(c.documents.size());
-  const int64_t length = segments_of(c).back().end;
-  const auto make = [&](int64_t heads, double phi) {
-    return fill({rows, length, heads, c.width}, phi).to(type);
-  };
-  return {2 * make(c.heads, 1), 2 * make(c.kv_heads, 2), make(c.kv_heads, 3), make(c.heads, 4)};
-}
-
-// The definition, document by document and head by head.
-Tensor plain(const Tensor& q, const Tensor& k, const Tensor& v, const Case& c) {
-  const int64_t group = c.heads / c.kv_heads;
-  std::vector<std::vector<Tensor>> rows(c.documents.size());
-  for (const Segment& s : segments_of(c)) {
-    const int64_t length = s.end - s.begin;
-    const Tensor position = at::arange(length, at::kDouble);
-    const Tensor distance = position.unsqueeze(1) - position;
-    Tensor hidden = distance.lt(0);
-    if (c.window > 0) hidden = hidden.logical_or(distance.ge(c.window));
-    std::vector<Tensor> heads;
-    for (int64_t h = 0; h < c.heads; ++h) {
-      const auto part = [&](const Tensor& x, int64_t head) {
-        return x[s.row].narrow(0, s.begin, length).select(1, head);
-      };
-      const Tensor scores =
-          at::matmul(part(q, h), part(k, h / group).t()) / std::sqrt(static_cast<double>(c.width));
-      const Tensor seen = scores.masked_fill(hidden, -std::numeric_limits<double>::infinity());
-      heads.push_back(at::matmul(at::softmax(seen, -1), part(v, h / group)).unsqueeze(1));
-    }
-    rows[s.row].push_back(at::cat(heads, 1));
-  }
-  std::vector<Tensor> all;
-  for (const std::vector<Tensor>& row : rows) all.push_back(at::cat(row, 0).unsqueeze(0));
-  return at::cat(all, 0);
-}
 
 constexpr const char* kNames[] = {"y", "dq", "dk", "dv"};
 
@@ -87,7 +26,7 @@ struct Results {
 };
 
 template <class Function>
-Results run(const Inputs& in, const Function& attention) {
+Results run(const AttentionInputs& in, const Function& attention) {
   std::vector<Tensor> leaves;
   for (const Tensor& t : {in.q, in.k, in.v}) {
     leaves.push_back(t.detach().clone().set_requires_grad(true));
@@ -103,8 +42,8 @@ double relative(const Tensor& a, const Tensor& b) {
   return (a.to(at::kDouble) - b).norm().item<double>() / std::max(b.norm().item<double>(), least);
 }
 
-const std::vector<Case>& cases() {
-  static const std::vector<Case> all = {
+const std::vector<AttentionCase>& cases() {
+  static const std::vector<AttentionCase> all = {
       {.documents = {{1}}},
       {.documents = {{31}}},
       {.heads = 2, .kv_heads = 2, .width = 64, .documents = {{128}, {128}}},
@@ -122,13 +61,14 @@ const std::vector<Case>& cases() {
   return all;
 }
 
-void expect_definition(const Case& c, at::ScalarType type, double y_tolerance,
+void expect_definition(const AttentionCase& c, at::ScalarType type, double y_tolerance,
                        double gradient_tolerance) {
-  Inputs in = inputs_of(c, type);
-  Inputs wide = in;
+  AttentionInputs in = inputs_of(c, type);
+  AttentionInputs wide = in;
   for (Tensor* t : {&wide.q, &wide.k, &wide.v, &wide.dy}) *t = t->to(at::kDouble);
-  const Results expected = run(
-      wide, [&](const Tensor& q, const Tensor& k, const Tensor& v) { return plain(q, k, v, c); });
+  const Results expected = run(wide, [&](const Tensor& q, const Tensor& k, const Tensor& v) {
+    return plain_attention(q, k, v, c);
+  });
   for (const cpu::Isa isa : supported_isas()) {
     const Results got = run(in, [&](const Tensor& q, const Tensor& k, const Tensor& v) {
       return block_attention(q, k, v, segments_of(c), c.window, isa);
@@ -149,23 +89,23 @@ bool available(at::ScalarType type) {
 
 TEST(BlockAttention, EqualsItsDefinitionInFp32) {
   if (!available(at::kFloat)) GTEST_SKIP() << "this processor has no products of blocks";
-  for (const Case& c : cases()) expect_definition(c, at::kFloat, 1e-6, 5e-6);
+  for (const AttentionCase& c : cases()) expect_definition(c, at::kFloat, 1e-6, 5e-6);
   expect_definition({.width = 33, .documents = {{70, 70}}}, at::kFloat, 1e-6, 5e-6);
   expect_definition({.width = 1, .documents = {{70}}}, at::kFloat, 1e-6, 5e-6);
 }
 
-// Inputs are exact; weights and scores' gradients are rounded to 8 bits before products, and the
-// results.
+// AttentionInputs are exact; weights and scores' gradients are rounded to 8 bits before products,
+// and the results.
 TEST(BlockAttention, EqualsItsDefinitionInBf16) {
   if (!available(at::kBFloat16)) GTEST_SKIP() << "this processor has no products of blocks";
-  for (const Case& c : cases()) expect_definition(c, at::kBFloat16, 4e-3, 1e-2);
+  for (const AttentionCase& c : cases()) expect_definition(c, at::kBFloat16, 4e-3, 1e-2);
 }
 
 TEST(BlockAttention, IsTheSameForAnyNumberOfThreads) {
-  const Case c{.heads = 4, .kv_heads = 2, .width = 64, .documents = {{200, 140}, {340}}};
+  const AttentionCase c{.heads = 4, .kv_heads = 2, .width = 64, .documents = {{200, 140}, {340}}};
   for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
     if (!available(type)) continue;
-    const Inputs in = inputs_of(c, type);
+    const AttentionInputs in = inputs_of(c, type);
     std::vector<Results> all;
     for_thread_counts([&](int) {
       all.push_back(run(in, [&](const Tensor& q, const Tensor& k, const Tensor& v) {
@@ -210,8 +150,8 @@ TEST(BlockAttention, TakesStridedHeads) {
 TEST(BlockAttention, LetsNotNumbersThrough) {
   for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
     if (!available(type)) continue;
-    const Case c{.documents = {{140, 20}}};
-    Inputs in = inputs_of(c, type);
+    const AttentionCase c{.documents = {{140, 20}}};
+    AttentionInputs in = inputs_of(c, type);
     in.k[0][3].fill_(std::numeric_limits<float>::quiet_NaN());
     const Tensor nan = block_attention(in.q, in.k, in.v, segments_of(c)).isnan();
     EXPECT_TRUE(nan[0].narrow(0, 3, 137).all().item<bool>());
@@ -244,8 +184,8 @@ TEST(BlockAttention, HoldsForTheLowestScores) {
 TEST(BlockAttention, KeepsGradientsOfQueriesApart) {
   for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
     if (!available(type)) GTEST_SKIP() << "this processor has no products of blocks";
-    const Case c{.documents = {{140, 20}}};
-    Inputs in = inputs_of(c, type);
+    const AttentionCase c{.documents = {{140, 20}}};
+    AttentionInputs in = inputs_of(c, type);
     in.dy[0][100].fill_(std::numeric_limits<float>::quiet_NaN());
     const Results got = run(in, [&](const Tensor& q, const Tensor& k, const Tensor& v) {
       return block_attention(q, k, v, segments_of(c));
@@ -258,12 +198,12 @@ TEST(BlockAttention, KeepsGradientsOfQueriesApart) {
 
 TEST(BlockAttention, HoldsForLargeScores) {
   if (!available(at::kFloat)) GTEST_SKIP() << "this processor has no products of blocks";
-  const Case c{.documents = {{200}}};
-  Inputs in = inputs_of(c, at::kFloat);
+  const AttentionCase c{.documents = {{200}}};
+  AttentionInputs in = inputs_of(c, at::kFloat);
   in.q = in.q * 1000;
   const Tensor y = block_attention(in.q, in.k, in.v, segments_of(c));
   const Tensor expected =
-      plain(in.q.to(at::kDouble), in.k.to(at::kDouble), in.v.to(at::kDouble), c);
+      plain_attention(in.q.to(at::kDouble), in.k.to(at::kDouble), in.v.to(at::kDouble), c);
   EXPECT_LE(relative(y, expected), 2e-3);  // scores of some 1e4 have 3 decimals in fp32
 }
 

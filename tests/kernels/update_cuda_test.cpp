@@ -1,5 +1,6 @@
 // What a step adds up and updates: products into sums, the norm of gradients, AdamW.
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include <ATen/TensorOperators.h>
@@ -9,6 +10,7 @@
 #include "models/kernels/adamw.h"
 #include "models/kernels/matmul.h"
 #include "models/kernels/sum_of_squares.h"
+#include "tests/kernels/adamw_case.h"
 #include "tests/kernels/cuda_device.h"
 #include "tests/support/closeness.h"
 #include "tests/support/fill.h"
@@ -39,35 +41,73 @@ TEST(LinearProductCuda, AddsGradientsToSums) {
   }
 }
 
-TEST(SumOfSquaresCuda, IsThatOfItsCpuTwin) {
-  WEFT_NEEDS_CUDA_DEVICE();
-  const Tensor a = fill({1003}, 0.3).to(at::kFloat), b = fill({70, 90}, 2).to(at::kFloat);
-  const double expected = sum_of_squares({a, b});
-  EXPECT_NEAR(sum_of_squares({a.to(at::kCUDA), b.to(at::kCUDA)}), expected, 1e-12 * expected);
+AdamWTensors on_device(const AdamWTensors& p) {
+  const auto there = [](const Tensor& t) { return t.defined() ? t.to(at::kCUDA) : t; };
+  return {there(p.master), there(p.gradient), there(p.m), there(p.v), there(p.copy)};
 }
 
-TEST(AdamWCuda, UpdatesAsItsCpuTwinDoes) {
+// A tensor of `size` elements that begins one element behind an aligned address.
+Tensor shifted(int64_t size, at::ScalarType type, double phase) {
+  return fill({size + 1}, phase).to(at::kCUDA, type).narrow(0, 1, size);
+}
+
+TEST(SumOfSquaresCuda, IsThatOfItsCpuTwin) {
   WEFT_NEEDS_CUDA_DEVICE();
-  const auto made = [](double phase) { return fill({70, 90}, phase).to(at::kFloat); };
-  const AdamWTensors here{made(0.1), made(0.7), made(1.3) * 0.1, made(1.9).square() * 0.1,
-                          made(0).to(at::kBFloat16)};
-  const auto there = [](const Tensor& t) { return t.to(at::kCUDA); };
-  const AdamWTensors moved{there(here.master), there(here.gradient), there(here.m), there(here.v),
-                           there(here.copy)};
-  const AdamWStep step{.number = 3,
-                       .lr = 0.02,
-                       .beta1 = 0.9,
-                       .beta2 = 0.95,
-                       .eps = 1e-6,
-                       .weight_decay = 0.3,
-                       .gradient_scale = 0.4};
-  adamw({here}, step);
-  adamw({moved}, step);
-  EXPECT_LE(max_difference(moved.master.cpu(), here.master), 1e-6);
-  EXPECT_LE(max_difference(moved.m.cpu(), here.m), 1e-6);
-  EXPECT_LE(max_difference(moved.v.cpu(), here.v), 1e-6);
-  EXPECT_TRUE(moved.copy.equal(moved.master.to(at::kBFloat16)));
-  EXPECT_TRUE(moved.gradient.cpu().equal(here.gradient));
+  for (const at::ScalarType type : {at::kFloat, at::kDouble}) {
+    // More tensors than a launch takes; sizes below, at and above a pack and a piece.
+    std::vector<Tensor> here, there;
+    for (int64_t i = 0; i < 25; ++i) {
+      for (const int64_t n : {0, 1, 3, 4, 1003, 8191, 8192, 8193, 100003}) {
+        here.push_back(fill({n}, 0.3 + static_cast<double>(i)).to(type));
+        there.push_back(here.back().to(at::kCUDA));
+      }
+    }
+    const double expected = sum_of_squares(here), ours = sum_of_squares(there);
+    EXPECT_NEAR(ours, expected, 1e-12 * expected);
+    EXPECT_EQ(sum_of_squares(there), ours);
+    const Tensor odd = shifted(20001, type, 1.5);
+    EXPECT_EQ(sum_of_squares({odd}), sum_of_squares({odd.clone()}));
+    EXPECT_NEAR(sum_of_squares({odd}), sum_of_squares({odd.cpu()}), 1e-12 * expected);
+    EXPECT_EQ(sum_of_squares({there[0]}), 0);  // of no element
+    there[7].select(0, 5000).fill_(std::numeric_limits<double>::quiet_NaN());
+    EXPECT_TRUE(std::isnan(sum_of_squares(there)));
+  }
+}
+
+TEST(AdamWCuda, IsTheDefinition) {
+  WEFT_NEEDS_CUDA_DEVICE();
+  for (const at::ScalarType type : {at::kFloat, at::kDouble}) {
+    std::vector<AdamWTensors> moved, truth, again;
+    for (int times = 0; times < 8; ++times) {  // more than a launch takes
+      for (const AdamWTensors& p : adamw_parameters(type, type == at::kFloat)) {
+        moved.push_back(on_device(p));
+        again.push_back(on_device(p));
+        truth.push_back(adamw_truth(p));
+      }
+    }
+    adamw(moved, kAdamWStep);
+    adamw(again, kAdamWStep);
+    for (size_t i = 0; i < moved.size(); ++i) {
+      expect_updated(moved[i], truth[i]);
+      EXPECT_TRUE(again[i].master.equal(moved[i].master) && again[i].v.equal(moved[i].v));
+    }
+  }
+}
+
+TEST(AdamWCuda, TakesTensorsAtAnyAddress) {
+  WEFT_NEEDS_CUDA_DEVICE();
+  for (const at::ScalarType type : {at::kFloat, at::kDouble}) {
+    constexpr int64_t kSize = 20001;
+    const auto made = [&](double phase) { return shifted(kSize, type, phase); };
+    const Tensor copy = type == at::kFloat ? shifted(kSize, at::kBFloat16, 0) : Tensor();
+    const AdamWTensors p{made(0.1), made(0.7), made(1.3).mul_(0.1), made(1.9).square_().mul_(0.1),
+                         copy};
+    const auto here = [](const Tensor& t) { return t.cpu(); };
+    const AdamWTensors truth =
+        adamw_truth({here(p.master), here(p.gradient), here(p.m), here(p.v), {}});
+    adamw({p}, kAdamWStep);
+    expect_updated(p, truth);
+  }
 }
 
 }  // namespace

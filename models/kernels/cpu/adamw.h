@@ -1,26 +1,9 @@
 #pragma once
 // One update of AdamW (models/kernels/adamw.h).
+#include "models/kernels/adamw_raw.h"
 #include "models/kernels/cpu/isa.h"
-#include "models/kernels/raw.h"
 
 namespace weft::cpu {
-
-template <class C>
-struct AdamWUpdate {
-  C gradient_scale, beta1, beta2, one_minus_beta1, one_minus_beta2;
-  C decay;       // learning rate * weight decay
-  C step_size;   // learning rate / (1 - beta1^t)
-  C root_scale;  // 1 / sqrt(1 - beta2^t)
-  C eps;
-};
-
-template <class C>
-struct AdamWValues {
-  C* master;
-  const C* gradient;
-  C *m, *v;
-  Bf16* copy;  // of the new master; null: none
-};
 
 // Elements begin .. end - 1, as compiled for each instruction set.
 #define WEFT_DECLARE_ADAMW(ISA)                                                               \

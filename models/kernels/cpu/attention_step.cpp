@@ -84,14 +84,22 @@ class AttentionStages {
 // Each head's q and k, in place.
 template <class S>
 void add_norms(const AttentionLayer<S>& layer, Stages& stages) {
-  using N = LibTorchType<S>;
   const AttentionStepRaw<S>& step = layer.step;
+  const auto norm = WEFT_KERNEL_FOR(best_isa(), rms_norm_rows<S, S>);
   const auto add = [&](const Compute<S>* weight, S* heads, int64_t count) {
     stages.add(count, step.width * static_cast<int64_t>(sizeof(S)),
-               [&step, &layer, weight, heads](int64_t, int64_t begin, int64_t end) {
-                 auto* x = reinterpret_cast<N*>(heads + begin * step.width);
-                 rms_norm_forward<N, Compute<S>, N>({end - begin, step.width, layer.norm_eps}, x,
-                                                    weight, x, nullptr);
+               [&step, &layer, norm, weight, heads](int64_t, int64_t begin, int64_t end) {
+                 S* const x = heads + begin * step.width;
+                 norm({.rows = end - begin,
+                       .width = step.width,
+                       .eps = layer.norm_eps,
+                       .x = x,
+                       .x_stride = step.width,
+                       .added = nullptr,
+                       .sum = nullptr,
+                       .weight = weight,
+                       .y = x,
+                       .scale = nullptr});
                });
   };
   add(layer.norms[0], layer.into[0].y, step.rows * step.heads);

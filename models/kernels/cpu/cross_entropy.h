@@ -1,20 +1,9 @@
 #pragma once
 // Raw CPU kernel of models/kernels/cross_entropy.h.
 #include "models/kernels/cpu/isa.h"
-#include "models/kernels/raw.h"
+#include "models/kernels/cross_entropy_raw.h"
 
 namespace weft::cpu {
-
-template <class S>
-struct CrossEntropyRows {
-  int64_t rows, vocab;
-  S* logits;                 // [rows, vocab]; becomes the gradient, if that is wanted
-  const int64_t* targets;    // [rows], negative where ignored
-  Compute<S>*nll, *penalty;  // [rows]
-  double z_loss, label_smoothing;
-  bool gradient;
-  double scale;  // of the gradient
-};
 
 template <class S>
 void cross_entropy(const CrossEntropyRows<S>& rows, Isa isa);

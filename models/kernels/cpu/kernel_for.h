@@ -3,7 +3,7 @@
 // WEFT_KERNEL_FOR(isa, row_linear_part<S>).
 #include "models/kernels/cpu/isa.h"
 
-#define WEFT_KERNEL_FOR(isa, kernel)                                \
-  ((isa) == ::weft::cpu::Isa::kAvx512 ? ::weft::cpu::avx512::kernel \
-   : (isa) == ::weft::cpu::Isa::kAvx2 ? ::weft::cpu::avx2::kernel   \
-                                      : ::weft::cpu::baseline::kernel)
+#define WEFT_KERNEL_FOR(isa, ...)                                        \
+  ((isa) == ::weft::cpu::Isa::kAvx512 ? ::weft::cpu::avx512::__VA_ARGS__ \
+   : (isa) == ::weft::cpu::Isa::kAvx2 ? ::weft::cpu::avx2::__VA_ARGS__   \
+                                      : ::weft::cpu::baseline::__VA_ARGS__)

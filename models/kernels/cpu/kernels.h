@@ -7,14 +7,17 @@
 #include "models/kernels/cpu/causal_conv_kernel.h"
 #include "models/kernels/cpu/column_sums_kernel.h"
 #include "models/kernels/cpu/cross_entropy_kernel.h"
+#include "models/kernels/cpu/expert_rows_kernel.h"
 #include "models/kernels/cpu/gelu_kernel.h"
 #include "models/kernels/cpu/layer_norm_kernel.h"
+#include "models/kernels/cpu/rms_norm_kernel.h"
 #include "models/kernels/cpu/rotate_kernel.h"
 #include "models/kernels/cpu/row_linear_kernel.h"
 #include "models/kernels/cpu/selective_scan_backward.h"
 #include "models/kernels/cpu/selective_scan_forward.h"
 #include "models/kernels/cpu/selective_scan_step.h"
 #include "models/kernels/cpu/silu_mul_kernel.h"
+#include "models/kernels/cpu/ssd_states_kernel.h"
 #include "models/kernels/cpu/sum_of_squares_kernel.h"
 #include "models/kernels/cpu/transpose_words_kernel.h"
 
@@ -34,8 +37,11 @@ namespace weft::cpu::WEFT_ISA {
   template void gelu_backward_range<S>(const S*, const S*, S*, int64_t);                           \
   template void layer_norm_rows<S>(const LayerNormRows<S>&);                                       \
   template void layer_norm_backward_rows<S>(const LayerNormGradients<S>&);                         \
+  template void combine_rows<S>(const CombineRows<S>&, int64_t, int64_t);                          \
+  template void spread_rows<S>(const SpreadRows<S>&, int64_t, int64_t);                            \
   template void cross_entropy_row<S>(const CrossEntropyRows<S>&, int64_t, Compute<S>*);            \
-  template void rotate_token<S>(const TokenRotation<S>&, bool);                                    \
+  template void rotate_tokens<S>(const HeadRotation<S>&, int64_t, int64_t);                        \
+  template void rotate_tokens_backward<S>(const HeadRotationGradients<S>&, int64_t, int64_t);      \
   template void row_linear_part<S>(const LinearInput<S>&, const LinearRows<S>&, int64_t, int64_t); \
   template void scan_forward_task<S>(const ScanForward<S>&, int64_t, void*);                       \
   template void scan_step_task<S>(const ScanForward<S>&, int64_t, void*);                          \
@@ -45,6 +51,14 @@ namespace weft::cpu::WEFT_ISA {
 WEFT_INSTANTIATE(float)
 WEFT_INSTANTIATE(double)
 WEFT_INSTANTIATE(Bf16)
+
+#define WEFT_INSTANTIATE_NORM(S, Y)                         \
+  template void rms_norm_rows<S, Y>(const NormRows<S, Y>&); \
+  template void rms_norm_backward_rows<S, Y>(const NormGradients<S, Y>&);
+WEFT_INSTANTIATE_NORM(float, float)
+WEFT_INSTANTIATE_NORM(double, double)
+WEFT_INSTANTIATE_NORM(Bf16, Bf16)
+WEFT_INSTANTIATE_NORM(float, Bf16)
 
 #define WEFT_INSTANTIATE_BLOCKS(S)                                                               \
   template void copy_rows<S>(const RowBlock<S>&, int64_t, S*);                                   \
@@ -65,6 +79,10 @@ template void adamw_range<float>(const AdamWUpdate<float>&, const AdamWValues<fl
                                  int64_t);
 template void adamw_range<double>(const AdamWUpdate<double>&, const AdamWValues<double>&, int64_t,
                                   int64_t);
+template void pass_states<float>(const SsdStates<float>&, int64_t, int64_t);
+template void pass_states<double>(const SsdStates<double>&, int64_t, int64_t);
+template void pass_state_gradients<float>(const SsdStateGradients<float>&, int64_t, int64_t);
+template void pass_state_gradients<double>(const SsdStateGradients<double>&, int64_t, int64_t);
 template double sum_of_squares_range<float>(const float*, int64_t);
 template double sum_of_squares_range<double>(const double*, int64_t);
 

@@ -6,9 +6,6 @@
 
 namespace weft::cpu::WEFT_ISA {
 
-inline float root(float x) { return __builtin_sqrtf(x); }
-inline double root(double x) { return __builtin_sqrt(x); }
-
 // Lanes from `count` on become zeros.
 template <class C>
 inline Vec<C> first_of(Vec<C> v, int count) {

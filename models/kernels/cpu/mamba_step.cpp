@@ -103,10 +103,17 @@ class MambaStages {
     const LinearRows<S>& from = step_.projections[i];
     if (step_.norms[i] == nullptr) return from.y;
     auto* to = reinterpret_cast<S*>(memory(thread) + scratch_.normed[i]);
-    using N = LibTorchType<S>;
-    rms_norm_forward<N, Compute<S>, N>({step_.scan.in.shape.batch, from.out, step_.norm_eps},
-                                       reinterpret_cast<const N*>(from.y), step_.norms[i],
-                                       reinterpret_cast<N*>(to), nullptr);
+    WEFT_KERNEL_FOR(best_isa(), rms_norm_rows<S, S>)
+    ({.rows = step_.scan.in.shape.batch,
+      .width = from.out,
+      .eps = step_.norm_eps,
+      .x = from.y,
+      .x_stride = from.out,
+      .added = nullptr,
+      .sum = nullptr,
+      .weight = step_.norms[i],
+      .y = to,
+      .scale = nullptr});
     return to;
   }
 

@@ -1,5 +1,6 @@
 #include "models/kernels/cpu/residual.h"
 
+#include "models/kernels/cpu/kernel_for.h"
 #include "models/kernels/cpu/rms_norm.h"
 
 namespace weft::cpu {
@@ -7,17 +8,25 @@ namespace {
 
 constexpr int64_t kLine = 64;  // bytes
 
+template <class X, class S>
+void norm_rows(const Residual<S>& r, const X* x, S* to) {
+  const auto run = WEFT_KERNEL_FOR(best_isa(), rms_norm_rows<X, S>);
+  run({.rows = r.rows,
+       .width = r.width,
+       .eps = r.eps,
+       .x = x,
+       .x_stride = r.width,
+       .added = nullptr,
+       .sum = nullptr,
+       .weight = r.norm,
+       .y = to,
+       .scale = nullptr});
+}
+
 template <class S>
 void norm_into(const Residual<S>& r, S* to) {
-  using C = Compute<S>;
-  using N = LibTorchType<S>;
-  const RmsNormShape shape = {r.rows, r.width, r.eps};
-  auto* y = reinterpret_cast<N*>(to);
-  if (r.x == nullptr) {
-    rms_norm_forward<C, C, N>(shape, r.wide_x, r.norm, y, nullptr);
-  } else {
-    rms_norm_forward<N, C, N>(shape, reinterpret_cast<const N*>(r.x), r.norm, y, nullptr);
-  }
+  if (r.x != nullptr) return norm_rows<S>(r, r.x, to);
+  norm_rows<Compute<S>>(r, r.wide_x, to);
 }
 
 template <class X, class Y>

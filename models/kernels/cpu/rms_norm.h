@@ -1,27 +1,21 @@
 #pragma once
-// Raw CPU kernels of models/kernels/rms_norm.h; S is the storage type, C the type of sums and
-// weight.
-#include <cstdint>
+// Raw CPU kernels of models/kernels/rms_norm.h.
+#include "models/kernels/cpu/isa.h"
+#include "models/kernels/rms_norm_raw.h"
 
 namespace weft::cpu {
 
-struct RmsNormShape {
-  int64_t rows, width;
-  double eps;
-};
-
-// Rows of which one task is made: the weight's gradient is summed inside tasks, then over them in
-// order.
-inline constexpr int64_t kRmsNormRowsPerTask = 256;
-
-// x, y [rows, width] contiguous, weight [width]; rstd [rows] is kept for the backward pass,
-// or null. y has x's type S, or a narrower one to which results in S are rounded.
-template <class S, class C, class Y>
-void rms_norm_forward(RmsNormShape shape, const S* x, const C* weight, Y* y, C* rstd);
-
-// dy, dx [rows, width]; weight_partials [tasks, width], one row a task, summed by the caller.
-template <class S, class C>
-void rms_norm_backward(RmsNormShape shape, const S* x, const C* weight, const C* rstd, const S* dy,
-                       S* dx, C* weight_partials);
+// As compiled for each instruction set; S and Y are the same type, or float and Bf16.
+#define WEFT_DECLARE_RMS_NORM(ISA)                            \
+  namespace ISA {                                             \
+  template <class S, class Y>                                 \
+  void rms_norm_rows(const NormRows<S, Y>& rows);             \
+  template <class S, class Y>                                 \
+  void rms_norm_backward_rows(const NormGradients<S, Y>& of); \
+  }
+WEFT_DECLARE_RMS_NORM(baseline)
+WEFT_DECLARE_RMS_NORM(avx2)
+WEFT_DECLARE_RMS_NORM(avx512)
+#undef WEFT_DECLARE_RMS_NORM
 
 }  // namespace weft::cpu

@@ -73,13 +73,27 @@ template <class C>
 inline void store_full(C* to, Vec<C> v) {
   __builtin_memcpy(to, &v, sizeof v);
 }
-// Rounds to nearest even; a NaN becomes the quiet NaN.
-inline void store_full(Bf16* to, Vec<float> v) {
+// To the nearest bf16 number, to even where two are as near; a NaN becomes the quiet NaN.
+inline Vec<float> rounded_to_bf16(Vec<float> v) {
   const VecBits<float> bits = reinterpret_cast<VecBits<float>>(v);
-  const VecBits<float> rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
-  const VecBits<float> quiet = VecBits<float>{} + 0x7FC0;
-  const HalfBits half = __builtin_convertvector(v == v ? rounded : quiet, HalfBits);
+  const VecBits<float> rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000;
+  const VecBits<float> quiet = VecBits<float>{} + 0x7FC00000;
+  return reinterpret_cast<Vec<float>>(v == v ? rounded : quiet);
+}
+inline void store_full(Bf16* to, Vec<float> v) {
+  const VecBits<float> bits = reinterpret_cast<VecBits<float>>(rounded_to_bf16(v)) >> 16;
+  const HalfBits half = __builtin_convertvector(bits, HalfBits);
   __builtin_memcpy(to, &half, sizeof half);
+}
+
+// What v is after being stored as S.
+template <class S>
+inline Vec<Compute<S>> through(Vec<Compute<S>> v) {
+  if constexpr (sizeof(S) == sizeof(Compute<S>)) {
+    return v;
+  } else {
+    return rounded_to_bf16(v);
+  }
 }
 
 // The first `count` lanes (all, if there are fewer); those behind them are 0 when loaded and left
@@ -168,6 +182,9 @@ inline void for_each_vector(int64_t begin, int64_t end, const F& f) {
   for (; i + kLanes<C> <= end; i += kLanes<C>) f(i, kLanes<C>);
   if (i < end) f(i, static_cast<int>(end - i));
 }
+
+inline float root(float x) { return __builtin_sqrtf(x); }
+inline double root(double x) { return __builtin_sqrt(x); }
 
 template <class C>
 inline double sum_of_lanes(Vec<C> v) {

@@ -91,14 +91,13 @@ __device__ void store_parameter_sums(const ConvBackward<S>& conv,
 template <class S>
 __global__ void backward_kernel(ConvBackward<S> conv) {
   using C = Compute<S>;
-  extern __shared__ double memory[];
   const ConvShape shape = conv.in.shape;
   const int64_t b = blockIdx.z, c = int64_t{blockIdx.x} * kChannels + threadIdx.x;
   const int64_t t0 = int64_t{blockIdx.y} * kConvSteps, left = shape.time - t0;
   const int64_t wanted = kConvSteps + shape.taps - 1;
   const int rows = static_cast<int>(left < wanted ? left : wanted);
   const int steps = static_cast<int>(left < kConvSteps ? left : kConvSteps);
-  C* const ds = reinterpret_cast<C*>(memory);
+  C* const ds = static_cast<C*>(dynamic_shared());
   int* const reach = reinterpret_cast<int*>(ds + wanted * kChannels);
   const int thread = threadIdx.y * kChannels + threadIdx.x;
   for (int i = thread; i < rows; i += kChannels * kRows) {
@@ -133,8 +132,7 @@ bool is_empty(const ConvShape& shape) {
 template <class S>
 void causal_conv(const ConvForward<S>& conv, cudaStream_t stream) {
   if (is_empty(conv.in.shape)) return;
-  forward_kernel<S><<<grid_of(conv.in.shape), dim3(kChannels, kRows), 0, stream>>>(conv);
-  WEFT_CUDA_CALL(cudaGetLastError());
+  launch(forward_kernel<S>, grid_of(conv.in.shape), dim3(kChannels, kRows), 0, stream, conv);
 }
 
 template <class S>
@@ -146,8 +144,7 @@ void causal_conv(const ConvBackward<S>& conv, cudaStream_t stream) {
   const int64_t bytes = rows * (kChannels * sizeof(Compute<S>) + sizeof(int));
   WEFT_CUDA_CALL(cudaFuncSetAttribute(
       backward_kernel<S>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)));
-  backward_kernel<S><<<grid_of(shape), dim3(kChannels, kRows), bytes, stream>>>(conv);
-  WEFT_CUDA_CALL(cudaGetLastError());
+  launch(backward_kernel<S>, grid_of(shape), dim3(kChannels, kRows), bytes, stream, conv);
 }
 
 #define WEFT_INSTANTIATE(S)                                          \

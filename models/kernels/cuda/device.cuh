@@ -30,6 +30,14 @@ __device__ inline void narrow(float x, Bf16* to) {
   *to = static_cast<Bf16>(x == x ? rounded : 0x7FC0);
 }
 
+// What x is after being stored as S.
+template <class S>
+__device__ Compute<S> through(Compute<S> x) {
+  S stored;
+  narrow(x, &stored);
+  return widen(stored);
+}
+
 // Element (b, t, i) of a tensor of rows.
 template <class S>
 __device__ S* at(const Rows<S>& rows, int64_t b, int64_t t, int64_t i) {
@@ -45,6 +53,32 @@ __device__ inline double softplus(double x) { return x > 20.0 ? x : log1p(exp(x)
 
 __device__ inline float exponential(float x) { return expf(x); }
 __device__ inline double exponential(double x) { return exp(x); }
+
+__device__ inline float inverse_root(float x) { return 1.0F / sqrtf(x); }
+__device__ inline double inverse_root(double x) { return 1.0 / sqrt(x); }
+
+// The block's dynamic shared memory, for numbers of any type.
+__device__ inline void* dynamic_shared() {
+#ifdef WEFT_CUDA_EMULATION  // tests/cuda_emulation
+  return emulation::dynamic_shared();
+#else
+  extern __shared__ double weft_dynamic_shared[];
+  return weft_dynamic_shared;
+#endif
+}
+
+// Starts kernel(arguments...), with so many bytes of dynamic shared memory a block.
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
+            cudaStream_t stream, const Arguments&... arguments) {
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = stream;
+  const cudaError_t error = cudaLaunchKernelEx(&config, kernel, arguments...);
+  WEFT_CHECK(error == cudaSuccess, __PRETTY_FUNCTION__, ": ", cudaGetErrorString(error));
+}
 
 // ceil(a / b)
 inline int64_t parts(int64_t a, int64_t b) { return (a + b - 1) / b; }

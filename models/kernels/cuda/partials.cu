@@ -23,8 +23,7 @@ void sum_partials(const Compute<S>* partials, int64_t count, int64_t size, S* ou
                   cudaStream_t stream) {
   if (size == 0) return;
   const auto blocks = static_cast<unsigned>(parts(size, kThreads));
-  sum_kernel<S><<<blocks, kThreads, 0, stream>>>(partials, count, size, out);
-  WEFT_CUDA_CALL(cudaGetLastError());
+  launch(sum_kernel<S>, blocks, kThreads, 0, stream, partials, count, size, out);
 }
 
 template void sum_partials<float>(const float*, int64_t, int64_t, float*, cudaStream_t);

@@ -145,8 +145,7 @@ template <class S>
 __global__ void __launch_bounds__(kScanThreads)
     backward_kernel(ScanBackward<S> scan, Compute<S>* carries) {
   using C = Compute<S>;
-  extern __shared__ double memory[];
-  auto& shared = *reinterpret_cast<BackwardShared<C>*>(memory);
+  auto& shared = *static_cast<BackwardShared<C>*>(dynamic_shared());
   const ScanShape shape = scan.in.shape;
   const int64_t first = int64_t{blockIdx.x} * kScanGroup;
   const int channel = threadIdx.x / kScanLanes;
@@ -202,8 +201,7 @@ void selective_scan(const ScanBackward<S>& scan, cudaStream_t stream) {
                                       cudaFuncAttributeMaxDynamicSharedMemorySize, kShared));
   const dim3 grid(static_cast<unsigned>(parts(shape.channels, kScanGroup)),
                   static_cast<unsigned>(shape.batch));
-  backward_kernel<S><<<grid, kScanThreads, kShared, stream>>>(scan, carries);
-  WEFT_CUDA_CALL(cudaGetLastError());
+  launch(backward_kernel<S>, grid, kScanThreads, kShared, stream, scan, carries);
   WEFT_CUDA_CALL(cudaFreeAsync(carries, stream));
 }
 

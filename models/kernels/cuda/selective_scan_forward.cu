@@ -130,12 +130,10 @@ void selective_scan(const ScanForward<S>& scan, cudaStream_t stream) {
   const dim3 grid(static_cast<unsigned>(parts(shape.channels, kScanGroup)),
                   static_cast<unsigned>(shape.batch));
   if (shape.time == 1 && scan.final_state != nullptr) {
-    step_kernel<S><<<grid, kScanThreads, 0, stream>>>(scan);
-    WEFT_CUDA_CALL(cudaGetLastError());
+    launch(step_kernel<S>, grid, kScanThreads, 0, stream, scan);
     return;
   }
-  forward_kernel<S><<<grid, kScanThreads, 0, stream>>>(scan);
-  WEFT_CUDA_CALL(cudaGetLastError());
+  launch(forward_kernel<S>, grid, kScanThreads, 0, stream, scan);
 }
 
 template void selective_scan<float>(const ScanForward<float>&, cudaStream_t);
