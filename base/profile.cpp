@@ -145,7 +145,6 @@ const std::unordered_map<std::string_view, WorkKind>& operator_kinds() {
                 "nonzero",
                 "arange"});
     add(kLoss, {"nll_loss_forward", "nll_loss_backward", "cross_entropy_loss", "nll_loss_nd"});
-    add(kOptimizer, {"_fused_adamw", "_fused_adam", "_fused_sgd"});
     return all;
   }();
   return kinds;

@@ -30,7 +30,7 @@ constexpr double kGradientShare = 0.5;
 // What autograd keeps of one token, term by term as in the modules' forward (models/*.cpp): the
 // table of spec/parallel.md 17.3, and what a CPU run keeps besides: keys and values repeated for
 // every query head (where there is no kernel for shared ones), the product in the middle of an MLP,
-// its experts' results in the masters' type.
+// what its experts give.
 double norm_bytes(double d, Widths w) { return 2 * w.x * d + w.m; }
 
 double mixer_bytes(const AttentionConfig& a, double, Widths w) {
@@ -94,7 +94,7 @@ double feed_forward_bytes(const MlpConfig& c, double, Widths w, bool in_slices) 
 double feed_forward_bytes(const MoeConfig& c, double d, Widths w, bool in_slices) {
   const double k = static_cast<double>(c.top_k), f = static_cast<double>(c.intermediate_size);
   return w.m * d + 4 * w.m * static_cast<double>(c.num_experts) +
-         k * (d * (w.x + w.m) + (in_slices ? 0 : 3 * w.x * f));
+         k * w.x * (2 * d + (in_slices ? 0 : 3 * f));
 }
 
 // Rows that a layer's feed-forward part gets in all and at once, and its inner width; zeros if

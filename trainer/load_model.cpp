@@ -54,7 +54,7 @@ absl::StatusOr<LoadedModel> load_model(const std::string& path, DeviceKind devic
                      " (--device and --compute replace what it was trained with)");
   }
   const Runtime runtime = resolve_runtime(recipe);
-  at::set_num_threads(runtime.threads);
+  apply(runtime);
   const ModelConfig config = build_config(source.model());
   auto table = std::make_unique<ParameterTable>(parameter_table(config));
   WEFT_RETURN_IF_ERROR(check_weights_fit(path, store_bytes(*table, runtime.types, gradients),

@@ -279,7 +279,7 @@ absl::StatusOr<TrainEnd> train(const Recipe& recipe, const TrainOptions& options
   if (options.profile && !runtime.types.device.is_cpu()) {
     return bad_input("--profile is for runs on the CPU: what a GPU does it would not see");
   }
-  at::set_num_threads(runtime.threads);
+  apply(runtime);
   WEFT_ASSIGN_OR_RETURN(std::vector<StageData> data, open_data(recipe, cache_folder(), log));
   InitialWeights initial;
   if (options.restart || !resumes(options.run_dir)) {

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include <ATen/Context.h>
+#include <ATen/Parallel.h>
 
 #include "base/cpu_features.h"
 #include "trainer/machine.h"
@@ -38,6 +39,13 @@ Runtime resolve_runtime(const Recipe& recipe) {
                     .compute = compute,
                     .device = cuda ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU)},
           .threads = static_cast<int>(recipe.threads.value_or(default_threads()))};
+}
+
+void apply(const Runtime& runtime) {
+  at::set_num_threads(runtime.threads);
+  if (!runtime.types.device.is_cuda()) return;
+  at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/true);
+  at::globalContext().setDeterministicFillUninitializedMemory(false);  // it would cost a pass
 }
 
 std::string compute_name(const Runtime& runtime) { return type_name(runtime.types.compute); }

@@ -16,6 +16,10 @@ struct Runtime {
 // else fp32. Masters are fp64 with compute fp64, else fp32.
 Runtime resolve_runtime(const Recipe& recipe);
 
+// Makes LibTorch's settings for this process: threads, and on a GPU algorithms whose results do not
+// change from run to run, where it has them.
+void apply(const Runtime& runtime);
+
 // "bf16", "fp32" or "fp64".
 std::string compute_name(const Runtime& runtime);
 
