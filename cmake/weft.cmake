@@ -32,8 +32,7 @@ endif()
 set(WEFT_AVX512_FLAGS ${WEFT_KERNEL_FLAGS} -march=x86-64-v4 -mprefer-vector-width=512)
 
 # LibTorch's headers, half of the time of compiling a source that calls its operators, are read once
-# for the targets with PRECOMPILED. Every source names what it uses all the same, so a build without
-# works too (-DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON).
+# for the targets with PRECOMPILED. Sources name what they use all the same.
 add_library(weft_torch_headers OBJECT ${CMAKE_CURRENT_LIST_DIR}/torch_headers.cpp)
 target_link_libraries(weft_torch_headers PRIVATE weft_flags weft::torch)
 target_precompile_headers(weft_torch_headers PRIVATE

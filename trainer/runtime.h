@@ -17,7 +17,7 @@ struct Runtime {
 Runtime resolve_runtime(const Recipe& recipe);
 
 // Makes LibTorch's settings for this process: threads, and on a GPU algorithms whose results do not
-// change from run to run, where it has them.
+// change from run to run, where it has them (not for attention in fp32, which warns once).
 void apply(const Runtime& runtime);
 
 // "bf16", "fp32" or "fp64".

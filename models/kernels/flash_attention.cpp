@@ -3,6 +3,7 @@
 #include <optional>
 #include <tuple>
 
+#include <ATen/Context.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_flash_attention_backward.h>
@@ -62,6 +63,25 @@ Output known_or_run(const Packed& in, const Tensor& boundaries, const Options& o
   return out;
 }
 
+// LibTorch adds up the gradient of q atomically unless it is to fail where it cannot do without:
+// with deterministic algorithms on, a warning alone is not enough for it.
+class FailingIfNotDeterministic final {
+ public:
+  FailingIfNotDeterministic() : warn_only_(at::globalContext().deterministicAlgorithmsWarnOnly()) {
+    set(/*warn_only=*/false);
+  }
+  ~FailingIfNotDeterministic() { set(warn_only_); }
+  FailingIfNotDeterministic(const FailingIfNotDeterministic&) = delete;
+  FailingIfNotDeterministic& operator=(const FailingIfNotDeterministic&) = delete;
+
+ private:
+  static void set(bool warn_only) {
+    at::Context& context = at::globalContext();
+    context.setDeterministicAlgorithms(context.deterministicAlgorithms(), warn_only);
+  }
+  bool warn_only_;
+};
+
 class FlashAttention final : public torch::autograd::Function<FlashAttention> {
  public:
   static Tensor forward(AutogradContext* ctx, const Tensor& q, const Tensor& k, const Tensor& v,
@@ -77,6 +97,7 @@ class FlashAttention final : public torch::autograd::Function<FlashAttention> {
     WEFT_CHECK(!at::GradMode::is_enabled(), "flash_attention is differentiated at most once");
     const variable_list s = ctx->get_saved_variables();
     const Options options{ctx->saved_data["longest"].toInt(), ctx->saved_data["window"].toInt()};
+    const FailingIfNotDeterministic failing;
     const auto [dq, dk, dv] = at::_flash_attention_backward(
         grads[0].contiguous(), s[0], s[1], s[2], s[4], s[5], s[3], s[3], options.longest,
         options.longest, /*dropout_p=*/0.0, /*is_causal=*/true, s[6], s[7], /*scale=*/{},

@@ -1,6 +1,7 @@
 #pragma once
 // Causal attention of packed documents by LibTorch's flash kernels on a GPU (arXiv:2307.08691): no
-// scores in memory, blocks that no query sees are skipped, key/value heads are shared in place.
+// scores in memory, blocks that no query sees are skipped, key/value heads are shared in place
+// forward (their gradients are one for each query head before they are summed).
 #include "base/tensor.h"
 
 namespace weft {
