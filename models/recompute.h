@@ -31,8 +31,8 @@ Tensor in_slices(const Tensor& x, int64_t rows, const RowFunction& f,
 using PartFunction = std::function<std::vector<Tensor>(const Tensor& x, Values values)>;
 
 // What is kept of a part for its second run, besides its input: nothing, or the results of matrix
-// products and of attention on the CPU (models/kernels/kept_results.h), which are then not computed
-// again (arXiv:2205.05198).
+// products and of attention that has kernels of its own (models/kernels/kept_results.h), which are
+// then not computed again (arXiv:2205.05198).
 enum class Keep { kNothing, kProducts };
 
 // f(x, kWanted), of which x and what `keep` says are kept for the backward pass: there f(x,
