@@ -80,14 +80,16 @@ Block::Block(const ModelConfig& model, int64_t index, const MiniSequences& mini_
 }
 
 Tensor Block::forward(const Tensor& x, const ForwardPass& pass) const {
-  const Tensor normed = mixer_norm_(x, compute_type_);
-  const Tensor mixed =
-      std::visit([&](const auto& mixer) { return mixer.forward(normed, pass); }, mixer_);
+  const auto mixed = [&] {  // held by nobody when the feed-forward runs
+    const Tensor normed = mixer_norm_(x, compute_type_);
+    return std::visit([&](const auto& mixer) { return mixer.forward(normed, pass); }, mixer_);
+  };
   if (std::holds_alternative<std::monostate>(feed_forward_)) {
+    const Tensor sum = x + mixed();
     forget_last_result();  // nothing is computed from the mixer's last product but the sum
-    return x + mixed;
+    return sum;
   }
-  const AddedNorm after = feed_forward_norm_.of_sum(x, mixed);
+  const AddedNorm after = feed_forward_norm_.of_sum(x, mixed());
   return after.sum + feed_forward(after.normed, pass.stats, pass.values);
 }
 
