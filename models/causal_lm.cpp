@@ -53,6 +53,7 @@ double pooled_coefficient(const ModelConfig& config) {
 struct Shared {
   Documents documents;
   Rotations rotations;
+  std::shared_ptr<HostStash> stash;  // of the inputs of blocks that are; null: they stay
 };
 
 // Adds to `stats` what the block's router reports.
@@ -70,7 +71,7 @@ Tensor recomputed_block(const Block& block, const Tensor& x, const std::shared_p
     first->tokens = own.tokens;
     return outputs;
   };
-  const std::vector<Tensor> outputs = recomputed(x, run, keep);
+  const std::vector<Tensor> outputs = recomputed(x, run, keep, shared->stash);
   if (outputs.size() > 1) stats->aux_sums.push_back(outputs[1]);
   if (outputs.size() > 2) stats->probability_sums.push_back(outputs[2]);
   if (!first->expert_counts.empty()) {
@@ -138,7 +139,8 @@ Tensor CausalLM::hidden(const Tensor& tokens, const Documents& documents,
                         RouterStats* stats) const {
   const Tensor lengths = has_dynamic_rope(config_) ? documents.lengths() : Tensor{};
   const auto shared =
-      std::make_shared<Shared>(Shared{documents, Rotations(documents.positions, lengths)});
+      std::make_shared<Shared>(Shared{documents, Rotations(documents.positions, lengths),
+                                      memory_.offload ? std::make_shared<HostStash>() : nullptr});
   const Keep keep = memory_.recompute == Recompute::kSelective ? Keep::kProducts : Keep::kNothing;
   Tensor x = embed(tokens, documents.positions);
   for (size_t i = 0; i < blocks_.size(); ++i) {

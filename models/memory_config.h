@@ -19,6 +19,7 @@ struct MemoryConfig {
   MiniSequences mini_sequences = {};
   Recompute recompute = Recompute::kNone;
   int64_t recompute_every = 1;
+  bool offload = false;
 
   // Whether layer `index` is computed again in the backward pass.
   bool recomputes(size_t index) const {
@@ -34,13 +35,17 @@ struct MemoryConfig {
                  "feed-forward parts: and at least hidden_size), and small where that does not fit "
                  "into memory; small: the same rule, but at least 256; none: all of a "
                  "micro-batch, the fastest where memory allows it");
-    schema.field("recompute", self.recompute, any(),
-                 "block: of a layer its input alone is kept for the backward pass, where the "
-                 "layer is computed again; selective: also the results of its matrix products "
-                 "and (on the CPU) of attention, so that only what is cheap is computed again "
-                 "(and experts in slices). The numbers stay the same");
+    schema.field(
+        "recompute", self.recompute, any(),
+        "block: of a layer its input alone is kept for the backward pass, where the "
+        "layer is computed again; selective: also the results of its matrix products "
+        "and of attention (on a GPU: in bf16), so that only what is cheap is computed again "
+        "(and experts in slices). The numbers stay the same");
     schema.field("recompute_every", self.recompute_every, within(1, 10000),
                  "recompute takes every n-th layer, from the first on, and keeps the others");
+    schema.field("offload", self.offload, any(),
+                 "with device cuda and recompute block: the inputs that are kept of layers go to "
+                 "the host's memory and come back a layer ahead, beside the computation");
   }
 };
 

@@ -77,20 +77,28 @@ class InSlices final : public torch::autograd::Function<InSlices> {
   }
 };
 
-// What the second run needs.
+// What the second run needs; its input is in the stash, or saved by the graph where there is none.
 struct Again : torch::CustomClassHolder {
-  Again(PartFunction function, bool keeps) : f(std::move(function)), keeps_results(keeps) {}
+  Again(PartFunction function, bool keeps, std::shared_ptr<HostStash> host)
+      : f(std::move(function)), keeps_results(keeps), stash(std::move(host)) {}
   PartFunction f;
   bool keeps_results;
   KeptResults results;
+  std::shared_ptr<HostStash> stash;
+  size_t place = 0;
 };
 
 class Recomputed final : public torch::autograd::Function<Recomputed> {
  public:
   static torch::autograd::variable_list forward(torch::autograd::AutogradContext* ctx,
-                                                const Tensor& x, const PartFunction& f, Keep keep) {
-    ctx->save_for_backward({x});
-    const auto again = c10::make_intrusive<Again>(f, keep == Keep::kProducts);
+                                                const Tensor& x, const PartFunction& f, Keep keep,
+                                                const std::shared_ptr<HostStash>& stash) {
+    const auto again = c10::make_intrusive<Again>(f, keep == Keep::kProducts, stash);
+    if (stash == nullptr) {
+      ctx->save_for_backward({x});
+    } else {
+      again->place = stash->put(x);
+    }
     ctx->saved_data["again"] = c10::IValue::make_capsule(again);
     std::vector<Tensor> outputs =
         run(x, *again, KeepingResults::Run::kFirst, Values::kWanted).outputs;
@@ -103,10 +111,11 @@ class Recomputed final : public torch::autograd::Function<Recomputed> {
     WEFT_CHECK(!at::GradMode::is_enabled(), "recomputed has no second derivatives");
     const auto again =
         c10::static_intrusive_pointer_cast<Again>(ctx->saved_data["again"].toCapsule());
-    const Run second =
-        run(ctx->get_saved_variables()[0], *again, KeepingResults::Run::kSecond, Values::kUnused);
+    const Tensor x =
+        again->stash == nullptr ? ctx->get_saved_variables()[0] : again->stash->take(again->place);
+    const Run second = run(x, *again, KeepingResults::Run::kSecond, Values::kUnused);
     torch::autograd::backward(second.outputs, grads);
-    return {second.x.grad(), {}, {}};
+    return {second.x.grad(), {}, {}, {}};
   }
 
  private:
@@ -136,9 +145,10 @@ Tensor in_slices(const Tensor& x, int64_t rows, const RowFunction& f, Values val
   return InSlices::apply(x, anchor, rows, f, values);
 }
 
-std::vector<Tensor> recomputed(const Tensor& x, const PartFunction& f, Keep keep) {
+std::vector<Tensor> recomputed(const Tensor& x, const PartFunction& f, Keep keep,
+                               const std::shared_ptr<HostStash>& stash) {
   WEFT_CHECK(at::GradMode::is_enabled() && x.requires_grad(), "recomputed without gradients");
-  return Recomputed::apply(x, f, keep);
+  return Recomputed::apply(x, f, keep, stash);
 }
 
 }  // namespace weft

@@ -2,9 +2,11 @@
 // Functions of rows whose inner values are computed again in the backward pass instead of being
 // kept (arXiv:1604.06174).
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "base/tensor.h"
+#include "models/host_stash.h"
 
 namespace weft {
 
@@ -35,11 +37,13 @@ using PartFunction = std::function<std::vector<Tensor>(const Tensor& x, Values v
 // then not computed again (arXiv:2205.05198).
 enum class Keep { kNothing, kProducts };
 
-// f(x, kWanted), of which x and what `keep` says are kept for the backward pass: there f(x,
+// f(x, kWanted), of which x (in `stash`, if there is one) and what `keep` says are kept for the
+// backward pass: there f(x,
 // kUnused) runs and is differentiated, straight into the gradients of its leaves. Then its first
 // tensor may have other values, but not other gradients; all else must be the same. The same
 // kernels run both times. REQUIRES: gradients are wanted, x is differentiable; no second
 // derivatives.
-std::vector<Tensor> recomputed(const Tensor& x, const PartFunction& f, Keep keep = Keep::kNothing);
+std::vector<Tensor> recomputed(const Tensor& x, const PartFunction& f, Keep keep = Keep::kNothing,
+                               const std::shared_ptr<HostStash>& stash = nullptr);
 
 }  // namespace weft

@@ -132,7 +132,9 @@ std::string fitting_words(const Recipe& recipe, int compute_bytes, int64_t bytes
   }
   if (!words.empty()) return absl::StrCat("it fits with ", absl::StrJoin(words, ", or "));
   Recipe smallest = recipe;
-  smallest.memory = {.mini_sequences = MiniSequenceRule::kSmall, .recompute = Recompute::kBlock};
+  smallest.memory = {.mini_sequences = MiniSequenceRule::kSmall,
+                     .recompute = Recompute::kBlock,
+                     .offload = recipe.memory.offload};
   const int64_t longest = longest_sequence(smallest, compute_bytes, bytes);
   if (longest == 0) return "no setting makes this model fit";
   return absl::StrCat("with memory.mini_sequences=small memory.recompute=block sequences of up to ",

@@ -230,8 +230,11 @@ MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes) {
       const double products = recipe.memory.recompute == Recompute::kSelective
                                   ? n * layer_product_bytes(layer, d, w, rows.in_slices())
                                   : 0;
-      kept += n * d * (config.residual_fp32 ? w.m : w.x) + products;
-      largest = std::max(largest, (1 + kGradientShare) * bytes + fixed + slice - products);
+      const double input = n * d * (config.residual_fp32 ? w.m : w.x);
+      kept += products + (recipe.memory.offload ? 0 : input);
+      const double on_their_way = recipe.memory.offload ? 2 * input : 0;  // out, or back
+      largest =
+          std::max(largest, (1 + kGradientShare) * bytes + fixed + slice + on_their_way - products);
     } else {
       kept += bytes + fixed;
       largest = std::max(largest, kGradientShare * bytes + slice);

@@ -227,6 +227,13 @@ void validate(const Recipe& recipe, const IsBroken& is_broken, Problems& problem
   if (!is_broken("model")) check_model(recipe, is_broken("stages"), problems);
   check_stages(recipe.stages, is_broken, problems);
   check_tokenizers(recipe.stages, is_broken, problems);
+  if (!is_broken("memory") && recipe.memory.offload &&
+      recipe.memory.recompute != Recompute::kBlock) {
+    problems.add(
+        "memory.offload",
+        "is true, which takes what recompute: block keeps of layers out of a GPU's memory; "
+        "recompute must be block");
+  }
   if (!is_broken("optim")) {
     const auto scope = problems.enter("optim");
     validate(recipe.optim, problems);

@@ -265,6 +265,36 @@ TEST(Recomputed, KeepsNothingBetweenThePasses) {
   EXPECT_TRUE(row.weight.grad().equal(other.weight.grad()));
 }
 
+// Inputs that wait in the host's memory come back to the second runs, in any order and bit for bit.
+TEST(Recomputed, TakesItsInputFromTheStash) {
+  const auto part = [](const Tensor& x, Values) {
+    return std::vector<Tensor>{at::tanh(x).square()};
+  };
+  const Row row, other;
+  const auto stash = std::make_shared<HostStash>();
+  Tensor stashed = row.x, kept = other.x;
+  c10::weak_intrusive_ptr<c10::TensorImpl> between(row.x.getIntrusivePtr());
+  for (int layer = 0; layer < 3; ++layer) {
+    stashed = recomputed(stashed, part, Keep::kNothing, stash)[0];
+    kept = recomputed(kept, part)[0];
+    if (layer == 0) between = c10::weak_intrusive_ptr<c10::TensorImpl>(stashed.getIntrusivePtr());
+  }
+  EXPECT_TRUE(between.expired());  // the second layer's input
+  EXPECT_TRUE(stashed.equal(kept));
+  stashed.sum().backward();
+  kept.sum().backward();
+  EXPECT_TRUE(row.x.grad().equal(other.x.grad()));
+}
+
+TEST(HostStashDeathTest, GivesATensorOnce) {
+  HostStash stash;
+  const Tensor t = at::ones({3}, at::kFloat);
+  const size_t place = stash.put(t);
+  t.zero_();
+  EXPECT_TRUE(stash.take(place).equal(at::ones({3}, at::kFloat)));
+  EXPECT_DEATH(stash.take(place), "host_stash has nothing at 0");
+}
+
 // How often operators of these names are called while this object lives.
 class Calls {
  public:

@@ -191,6 +191,20 @@ optim: {)",
   intermediate_size: 16777216
   moe: {num_experts: 65536,)",
        .expected = "r.yaml:4:3: model: has 1.11e+20 parameters, must have at most 1e+15"},
+      {.name = "OffloadWithoutRecompute",
+       .from = "seed: 1",
+       .to = R"(seed: 1
+memory: {offload: true})",
+       .expected = "r.yaml:3:19: memory.offload: is true, which takes what recompute: block keeps "
+                   "of layers out of a GPU's memory; recompute must be block"},
+      {.name = "OffloadOnTheCpu",
+       .from = "seed: 1",
+       .to = R"(seed: 1
+device: cpu
+memory: {recompute: block, offload: true})",
+       .expected =
+           "r.yaml:4:37: memory.offload: is true, but this runs on the CPU, which keeps all "
+           "in the host's memory as it is"},
       {.name = "NoGpu",
        .from = "seed: 1",
        .to = R"(seed: 1

@@ -126,6 +126,10 @@ TEST(PlanMemory, RecomputedBlocksByHand) {
   const MemoryPlan half = plan_of_two("{recompute: block, recompute_every: 2}", 4);
   EXPECT_EQ(half.activations, layer + final_norm + n * 4 * d);
   EXPECT_EQ(half.working, block.working);
+  // Inputs in the host's memory, but two on their way.
+  const MemoryPlan offloaded = plan_of_two("{recompute: block, offload: true}", 4);
+  EXPECT_EQ(offloaded.activations, final_norm);
+  EXPECT_EQ(offloaded.working, block.working + 2 * n * 4 * d);
   EXPECT_EQ(plan_of_two("{recompute: block}", 2, "true").activations -
                 plan_of_two("{recompute: block}", 2, "false").activations,
             2 * n * 2 * d);
@@ -144,8 +148,8 @@ TEST(PlanMemory, SelectiveByHand) {
 }
 
 // One layer of jamba with experts, fp32, one token, beside the same layer with an MLP: instead of 3
-// f values, the router's input d, 4 values an expert, the results of k
-// experts in two types and their 3 f values each, and half of 64 rows of d + 3 f an expert.
+// f values, the router's input d, 4 values an expert, the inputs
+// and results of k experts and their 3 f values each, and half of 64 rows of d + 3 f an expert.
 TEST(PlanMemory, ExpertsOfOneLayerByHand) {
   const auto activations = [](const char* moe) {
     const auto recipe = parse_recipe(
