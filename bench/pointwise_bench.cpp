@@ -26,16 +26,20 @@
 #include <ATen/ops/rms_norm.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include "bench/versus.h"
 #include "models/kernels/adamw.h"
 #include "models/kernels/cross_entropy.h"
+#include "models/kernels/expert_rows.h"
 #include "models/kernels/gelu.h"
 #include "models/kernels/layer_norm.h"
 #include "models/kernels/rms_norm.h"
 #include "models/kernels/rotate.h"
 #include "models/kernels/silu_mul.h"
+#include "models/kernels/ssd_states.h"
 #include "models/kernels/sum_of_squares.h"
 #include "trainer/memory_copy.h"
 
@@ -68,12 +72,15 @@ Tensor leaf(at::IntArrayRef sizes, at::ScalarType type) {
   return at::randn(sizes).to(type).set_requires_grad(true);
 }
 
-// y = f() of some leaves, and their gradients of a given dy.
+std::vector<Tensor> as_list(const Tensor& t) { return {t}; }
+std::vector<Tensor> as_list(std::vector<Tensor> list) { return list; }
+
+// f() of some leaves, a tensor or several, and their gradients of as many given ones.
 template <class Ours, class Peer>
-Case differentiated(const std::vector<Tensor>& leaves, const Tensor& dy, double bytes,
+Case differentiated(const std::vector<Tensor>& leaves, const std::vector<Tensor>& dy, double bytes,
                     const Ours& ours, const Peer& peer) {
   const auto run = [=](const auto& f) {
-    f().backward(dy);
+    torch::autograd::backward(as_list(f()), dy);
     for (const Tensor& t : leaves) t.mutable_grad() = Tensor{};
   };
   return {bytes, [=] { run(ours); }, [=] { run(peer); }};
@@ -82,14 +89,14 @@ Case differentiated(const std::vector<Tensor>& leaves, const Tensor& dy, double 
 Case make_silu_mul(at::ScalarType type) {
   const Tensor gate = leaf({kTokens, kIntermediate}, type), up = leaf(gate.sizes(), type);
   return differentiated(
-      {gate, up}, at::randn(gate.sizes()).to(type), 8.0 * gate.nbytes(),
+      {gate, up}, {at::randn(gate.sizes()).to(type)}, 8.0 * gate.nbytes(),
       [=] { return silu_mul(gate, up); }, [=] { return at::silu(gate) * up; });
 }
 
 Case make_gelu(at::ScalarType type) {
   const Tensor x = leaf({kTokens, kIntermediate}, type);
   return differentiated(
-      {x}, at::randn(x.sizes()).to(type), 5.0 * x.nbytes(), [=] { return gelu_tanh(x); },
+      {x}, {at::randn(x.sizes()).to(type)}, 5.0 * x.nbytes(), [=] { return gelu_tanh(x); },
       [=] { return at::gelu(x, "tanh"); });
 }
 
@@ -97,7 +104,7 @@ Case make_layer_norm(at::ScalarType type) {
   const Tensor x = leaf({kTokens, kHidden}, type);
   const Tensor weight = leaf({kHidden}, at::kFloat), bias = leaf({kHidden}, at::kFloat);
   return differentiated(
-      {x, weight, bias}, at::randn(x.sizes()).to(type), 5.0 * x.nbytes(),
+      {x, weight, bias}, {at::randn(x.sizes()).to(type)}, 5.0 * x.nbytes(),
       [=] { return layer_norm(x, weight, bias, kEps); },
       [=] { return at::layer_norm(x, weight.sizes(), weight, bias, kEps); });
 }
@@ -105,7 +112,7 @@ Case make_layer_norm(at::ScalarType type) {
 Case make_rms_norm(at::ScalarType type) {
   const Tensor x = leaf({kTokens, kHidden}, type), weight = leaf({kHidden}, type);
   return differentiated(
-      {x, weight}, at::randn(x.sizes()).to(type), 5.0 * x.nbytes(),
+      {x, weight}, {at::randn(x.sizes()).to(type)}, 5.0 * x.nbytes(),
       [=] { return rms_norm(x, weight, kEps); },
       [=] { return at::rms_norm(x, weight.sizes(), weight, kEps); });
 }
@@ -114,18 +121,16 @@ Case make_rms_norm(at::ScalarType type) {
 Case make_add_rms_norm(at::ScalarType type) {
   const Tensor x = leaf({kTokens, kHidden}, type), added = leaf(x.sizes(), type);
   const Tensor weight = leaf({kHidden}, at::kFloat), own = leaf({kHidden}, type);
-  const auto both = [](const Tensor& sum, const Tensor& normed) {
-    return at::stack({sum, normed});
-  };
+  const std::vector<Tensor> dy = {at::randn(x.sizes()).to(type), at::randn(x.sizes()).to(type)};
   return differentiated(
-      {x, added, weight, own}, at::randn({2, kTokens, kHidden}).to(type), 8.0 * x.nbytes(),
+      {x, added, weight, own}, dy, 8.0 * x.nbytes(),
       [=] {
         const AddedNorm out = add_rms_norm(x, added, weight, kEps);
-        return both(out.sum, out.normed);
+        return std::vector<Tensor>{out.sum, out.normed};
       },
       [=] {
         const Tensor sum = x + added;
-        return both(sum, at::rms_norm(sum, weight.sizes(), own, kEps));
+        return std::vector<Tensor>{sum, at::rms_norm(sum, weight.sizes(), own, kEps)};
       });
 }
 
@@ -139,7 +144,7 @@ Case make_norm_rotate(at::ScalarType type) {
   const Tensor sin = at::rand(cos.sizes()).to(type);
   const double bytes = 5.0 * static_cast<double>(x.numel() * x.element_size()) + 4.0 * cos.nbytes();
   return differentiated(
-      {x, weight, own}, at::randn(x.sizes()).to(type), bytes,
+      {x, weight, own}, {at::randn(x.sizes()).to(type)}, bytes,
       [=] {
         return norm_rotate(x, {weight, kEps}, cos, sin);
       },
@@ -153,8 +158,48 @@ Case make_rotate(at::ScalarType type) {
   const Tensor sin = at::rand(cos.sizes()).to(type);
   const double bytes = 4.0 * x.nbytes() + 4.0 * cos.nbytes();
   return differentiated(
-      {x}, at::randn(x.sizes()).to(type), bytes, [=] { return rotate(x, cos, sin); },
+      {x}, {at::randn(x.sizes()).to(type)}, bytes, [=] { return rotate(x, cos, sin); },
       [=] { return rotate_reference(x, cos, sin); });
+}
+
+// 8 experts, 2 a token, beside what a gather, a weighted sum and their gradients are in operators.
+Case make_expert_rows(at::ScalarType type) {
+  constexpr int64_t kExperts = 8, kTopK = 2;
+  const Tensor x = leaf({kTokens, kHidden}, type), weights = leaf({kTokens, kTopK}, at::kFloat);
+  const Tensor ranking = std::get<1>(at::rand({kTokens, kExperts}).topk(kTopK, -1));
+  const Tensor chosen = std::get<0>(ranking.sort(-1));
+  const ExpertRows rows = expert_rows(chosen, kExperts, /*multiple=*/64);
+  const Tensor tokens_of_rows = rows.assignment.clamp_min(0).floor_divide(kTopK);
+  const double routed = static_cast<double>(kTopK * x.nbytes());
+  // Forward x to rows, rows to y; backward dy and rows to rows and weights, rows to dx.
+  return differentiated(
+      {x, weights}, {at::randn(x.sizes()).to(type)}, 5 * routed + 4.0 * x.nbytes(),
+      [=] { return from_experts(to_experts(x, rows), weights, rows); },
+      [=] {
+        const Tensor routed_rows = x.index_select(0, tokens_of_rows);
+        const Tensor back =
+            routed_rows.index_select(0, rows.row.reshape(-1)).view({kTokens, kTopK, kHidden});
+        return (back.to(at::kFloat) * weights.unsqueeze(-1)).sum(1).to(type);
+      });
+}
+
+// Mamba-2's states of 2 x 1,024 tokens in chunks of 64: 16 heads of 64 x 128; in fp32 alone.
+Case make_ssd_states(at::ScalarType) {
+  constexpr int64_t kChunks = kTime / 64, kStateHeads = 16, kWidth = 64, kStates = 128;
+  const Tensor added = at::randn({kBatch, kChunks, kStateHeads, kWidth, kStates});
+  const Tensor carry = at::rand({kBatch, kChunks, kStateHeads});
+  const Tensor state = at::zeros({kBatch, kStateHeads, kWidth, kStates});
+  const Tensor entering = at::randn(added.sizes());
+  const auto run = [=](const auto& forward, const auto& backward) {
+    forward(added, carry, state);
+    benchmark::DoNotOptimize(backward(added, carry, entering, state));
+  };
+  return {5.0 * added.nbytes(),
+          [=] {
+            run([](auto&&... of) { internal::pass_states(of...); },
+                [](auto&&... of) { return internal::pass_state_gradients(of...); });
+          },
+          [=] { run(internal::pass_states_reference, internal::pass_state_gradients_reference); }};
 }
 
 // Each turn's logits are the gradient that the last one left in their place.
@@ -237,6 +282,8 @@ std::vector<Kernel> all_kernels() {
           {"add_rms_norm", "2048x512", "+ and at::rms_norm", make_add_rms_norm},
           {"norm_rotate", "2x1024x8x64", "at::rms_norm and plain operators", make_norm_rotate},
           {"rotate", "2x1024x8x64", "plain operators", make_rotate},
+          {"expert_rows", "2048x512, 2/8", "plain operators", make_expert_rows},
+          {"ssd_states", "2x16x16x64x128", "plain operators", make_ssd_states, {at::kFloat}},
           {"cross_entropy", "2048x8192", "plain operators", make_cross_entropy},
           {"adamw", "31.5 M", "at::_fused_adamw_", make_adamw},
           {"sum_of_squares", "31.5 M", "at::_foreach_norm", make_sum_of_squares, {at::kFloat}}};

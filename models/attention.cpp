@@ -73,6 +73,7 @@ Tensor attend_document(const Tensor& q, const Tensor& k, const Tensor& v, int64_
 }  // namespace
 
 bool has_cpu_attention(at::ScalarType type) { return has_matmul(type); }
+bool has_gpu_attention(int64_t head_dim) { return has_flash_width(head_dim); }
 
 Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                         const Documents& documents, int64_t window) {

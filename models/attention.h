@@ -59,6 +59,9 @@ class Attention final {
 // blocks of its own (models/kernels/block_attention.h).
 bool has_cpu_attention(at::ScalarType type);
 
+// The same of a GPU in bf16, for heads of this size (models/kernels/flash_attention.h).
+bool has_gpu_attention(int64_t head_dim);
+
 // softmax(q k^T / sqrt(e)) v, causal inside each document; with `window` > 0 a token sees only the
 // last `window` tokens, itself among them. q [Bz, T, H, e], k and v [Bz, T, KV, e] -> [Bz, T, H,
 // e]. Cost follows the documents' (and the window's) lengths, not the row's.

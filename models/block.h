@@ -21,7 +21,9 @@ class Block final {
   Block(const ModelConfig& model, int64_t index, const MiniSequences& mini_sequences,
         const ParameterStore& store);
 
-  // x [Bz, T, d] -> [Bz, T, d], in x's type; what norms hand on is in the compute type.
+  // x [Bz, T, d] -> [Bz, T, d], in x's type; what norms hand on is in the compute type. The sum
+  // with the mixer's output is one pass with the norm behind it; that with the feed-forward's is
+  // not, so that a layer gives one tensor, which is what recomputation keeps.
   Tensor forward(const Tensor& x, const ForwardPass& pass) const;
   // The same for the next T tokens of rows that go on from `state`, the layer's. x becomes the
   // result, in its memory or new: REQUIRES that no other tensor shares it. No gradients.

@@ -14,11 +14,16 @@
 namespace weft {
 namespace {
 
-// Bytes of one value in the compute type (x) and in the masters' type (m), and whether attention
-// runs in blocks of our own there (models/kernels/block_attention.h).
+// Bytes of one value in the compute type (x) and in the masters' type (m), whether attention runs
+// in blocks of our own there, on the CPU, and whether it may run in bf16 kernels on a GPU.
 struct Widths {
   double x, m;
-  bool block_attention;
+  bool block_attention, flash_attention;
+
+  // Attention without repeated keys and values, whose results selective recomputation keeps.
+  bool has_kernel(const AttentionConfig& a) const {
+    return block_attention || (flash_attention && has_gpu_attention(a.head_dim));
+  }
 };
 
 // The program with LibTorch loaded, its threads and the allocator's slack, measured on the CPU.
@@ -38,7 +43,7 @@ double mixer_bytes(const AttentionConfig& a, double, Widths w) {
   const double key = static_cast<double>(a.num_kv_heads * a.head_dim);
   const double projected = w.x * (query + 2 * key);
   const double rotated = a.rope.type == RopeType::kNone ? 0 : w.x * (query + key);
-  const bool shared = a.num_heads == a.num_kv_heads || w.block_attention;
+  const bool shared = a.num_heads == a.num_kv_heads || w.has_kernel(a);
   const double repeated = shared ? 0 : 2 * w.x * query;
   const double log_sum_exp = w.m * static_cast<double>(a.num_heads);
   return projected + rotated + repeated + 2 * w.x * query + log_sum_exp;
@@ -66,7 +71,7 @@ double product_bytes(const AttentionConfig& a, double d, Widths w) {
   const double query = static_cast<double>(a.num_heads * a.head_dim);
   const double key = static_cast<double>(a.num_kv_heads * a.head_dim);
   const double attention = w.x * query + w.m * static_cast<double>(a.num_heads);
-  return w.x * (query + 2 * key + d) + (w.block_attention ? attention : 0);
+  return w.x * (query + 2 * key + d) + (w.has_kernel(a) ? attention : 0);
 }
 double product_bytes(const MambaConfig& c, double d, Widths w) {
   const double small = static_cast<double>(c.dt_rank + 2 * c.state_size);
@@ -195,10 +200,11 @@ MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes) {
   const ModelConfig config = build_config(recipe.model);
   const Widths w{.x = static_cast<double>(compute_bytes),
                  .m = std::max(4.0, static_cast<double>(compute_bytes)),
-                 .block_attention = !runs_on_cuda(recipe) &&
-                                    has_cpu_attention(compute_bytes == 2   ? at::kBFloat16
-                                                      : compute_bytes == 4 ? at::kFloat
-                                                                           : at::kDouble)};
+                 .block_attention =
+                     !runs_on_cuda(recipe) && has_cpu_attention(compute_bytes == 2   ? at::kBFloat16
+                                                                : compute_bytes == 4 ? at::kFloat
+                                                                                     : at::kDouble),
+                 .flash_attention = runs_on_cuda(recipe) && compute_bytes == 2};
   double masters = 0, copies = 0;  // elements
   const ParameterTable table = parameter_table(config);
   for (const ParameterSpec& spec : table.rows()) {

@@ -20,8 +20,7 @@ void check_operand(const char* name, const Tensor& t, at::ScalarType type, at::I
 // Caches, rotation and lengths of a step of `rows` rows and `heads` heads.
 void check_states(const AttentionStep& step, int64_t rows, int64_t heads, at::ScalarType type) {
   const Tensor& cache = step.k_cache;
-  WEFT_CHECK(type == at::kFloat || type == at::kDouble || type == at::kBFloat16,
-             "attention_step is for fp32, fp64 and bf16");
+  WEFT_CHECK(is_storage(type), "attention_step is for fp32, fp64 and bf16");
   WEFT_CHECK(!at::GradMode::is_enabled(), "attention_step has no gradient");
   WEFT_CHECK(
       cache.dim() == 4 && cache.size(1) > 0 && heads % cache.size(1) == 0 && cache.size(2) > 0,

@@ -46,11 +46,6 @@ void check_inputs(const Tensor& q, const Tensor& k, const Tensor& v,
              " tokens in ", q.sizes());
 }
 
-// [Bz, T, H, e] with dense channels.
-Tensor with_dense_channels(const Tensor& t) {
-  return t.size(3) > 1 && t.stride(3) != 1 ? t.contiguous() : t;
-}
-
 template <class S>
 cpu::Heads<S> heads(const Tensor& t) {
   return {static_cast<S*>(t.data_ptr()), t.stride(0), t.stride(1), t.stride(2)};

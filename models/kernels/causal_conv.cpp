@@ -32,8 +32,7 @@ at::ScalarType compute_type(const Tensor& x) { return wide_type(x.scalar_type())
 
 void check_inputs(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& starts) {
   const at::ScalarType storage = x.scalar_type();
-  WEFT_CHECK(storage == at::kFloat || storage == at::kDouble || storage == at::kBFloat16,
-             "causal_conv_silu is for fp32, fp64 and bf16");
+  WEFT_CHECK(is_storage(storage), "causal_conv_silu is for fp32, fp64 and bf16");
   WEFT_CHECK(x.dim() == 3 && weight.dim() == 2 && weight.size(0) == x.size(2) &&
                  weight.size(1) >= 1 && weight.device() == x.device(),
              "causal_conv_silu of x ", x.sizes(), " with a weight of ", weight.sizes(), " on ",

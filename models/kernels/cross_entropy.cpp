@@ -22,8 +22,7 @@ namespace {
 
 void check_operands(const Tensor& logits, const Tensor& targets) {
   const at::ScalarType type = logits.scalar_type();
-  WEFT_CHECK(type == at::kFloat || type == at::kDouble || type == at::kBFloat16,
-             "cross_entropy is for fp32, fp64 and bf16");
+  WEFT_CHECK(is_storage(type), "cross_entropy is for fp32, fp64 and bf16");
   WEFT_CHECK(logits.dim() == 2 && logits.is_contiguous() && targets.dim() == 1 &&
                  targets.size(0) == logits.size(0) && targets.scalar_type() == at::kLong &&
                  targets.device() == logits.device(),

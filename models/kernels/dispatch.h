@@ -18,6 +18,11 @@ inline at::ScalarType wide_type(at::ScalarType storage) {
   return storage == at::kDouble ? at::kDouble : at::kFloat;
 }
 
+// Whether kernels store tensors in this type: fp32, fp64 or bf16.
+inline bool is_storage(at::ScalarType type) {
+  return type == at::kFloat || type == at::kDouble || type == at::kBFloat16;
+}
+
 // Ends the program unless t is dense, of this shape and type, and on the CPU. `kernel` and `name`
 // say what of.
 void check_dense(const char* kernel, const char* name, const Tensor& t, at::IntArrayRef sizes,
@@ -43,6 +48,14 @@ void with_storage(const Tensor& t, F f) {
   } else {
     f(Bf16{});
   }
+}
+
+// t [.., n] as rows [m, n] with a dense last dimension: itself, or a copy.
+Tensor as_rows(const Tensor& t);
+
+// t [Bz, T, H, e] with dense channels: itself, or a copy.
+inline Tensor with_dense_channels(const Tensor& t) {
+  return t.size(3) > 1 && t.stride(3) != 1 ? t.contiguous() : t;
 }
 
 // t [Bz, T, n] with a dense last dimension: itself, or a copy where that has gaps.

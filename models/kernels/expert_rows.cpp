@@ -257,11 +257,11 @@ ExpertRows expert_rows(const Tensor& experts, int64_t num_experts, int64_t multi
 
 std::vector<Tensor> to_experts(const Tensor& tokens, const ExpertRows& rows, cpu::Isa isa) {
   const at::ScalarType type = tokens.scalar_type();
-  WEFT_CHECK(
-      (type == at::kFloat || type == at::kDouble || type == at::kBFloat16) && tokens.dim() == 2 &&
-          tokens.size(0) == rows.experts.size(0) && tokens.device() == rows.experts.device(),
-      "to_experts of tokens ", tokens.toString(), " ", tokens.sizes(), " on ", tokens.device(),
-      ", where experts are ", rows.experts.sizes(), " on ", rows.experts.device());
+  WEFT_CHECK(is_storage(type) && tokens.dim() == 2 && tokens.size(0) == rows.experts.size(0) &&
+                 tokens.device() == rows.experts.device(),
+             "to_experts of tokens ", tokens.toString(), " ", tokens.sizes(), " on ",
+             tokens.device(), ", where experts are ", rows.experts.sizes(), " on ",
+             rows.experts.device());
   return ToExperts::apply(tokens.contiguous(), rows, isa);
 }
 
@@ -272,9 +272,9 @@ Tensor from_experts(const std::vector<Tensor>& outputs, const Tensor& weights,
   const at::ScalarType type = outputs[0].scalar_type();
   for (size_t e = 0; e < outputs.size(); ++e) {
     const Tensor& y = outputs[e];
-    WEFT_CHECK((type == at::kFloat || type == at::kDouble || type == at::kBFloat16) &&
-                   y.scalar_type() == type && y.dim() == 2 && y.size(0) == rows.sizes[e] &&
-                   y.size(1) == outputs[0].size(1) && y.device() == rows.experts.device(),
+    WEFT_CHECK(is_storage(type) && y.scalar_type() == type && y.dim() == 2 &&
+                   y.size(0) == rows.sizes[e] && y.size(1) == outputs[0].size(1) &&
+                   y.device() == rows.experts.device(),
                "from_experts: the output of expert ", e, " is ", y.toString(), " ", y.sizes(),
                " on ", y.device(), ", expected ", rows.sizes[e], " rows like expert 0's, ",
                outputs[0].toString(), " ", outputs[0].sizes(), " on ", rows.experts.device());

@@ -109,7 +109,7 @@ class FlashAttention final : public torch::autograd::Function<FlashAttention> {
 }  // namespace
 
 bool has_flash_attention(const Tensor& q) {
-  return q.is_cuda() && q.scalar_type() == at::kBFloat16 && q.size(3) % 8 == 0 && q.size(3) <= 256;
+  return q.is_cuda() && q.scalar_type() == at::kBFloat16 && has_flash_width(q.size(3));
 }
 
 Tensor flash_attention(const Tensor& q, const Tensor& k, const Tensor& v,

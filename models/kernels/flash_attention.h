@@ -12,8 +12,10 @@ struct PackedDocuments {
   int64_t longest = 0;  // tokens
 };
 
-// Whether flash_attention takes heads like q [Bz, T, H, e]: bf16 on a GPU, e a multiple of 8 and at
-// most 256.
+// Whether there are flash kernels for heads of this size: a multiple of 8, at most 256.
+inline bool has_flash_width(int64_t head_dim) { return head_dim % 8 == 0 && head_dim <= 256; }
+
+// Whether flash_attention takes heads like q [Bz, T, H, e]: bf16 on a GPU, of such a size.
 bool has_flash_attention(const Tensor& q);
 
 // softmax(q k^T / sqrt(e)) v, causal inside each document; with `window` > 0 a token sees only the

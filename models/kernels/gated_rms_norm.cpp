@@ -12,8 +12,7 @@ namespace weft {
 Tensor gated_rms_norm(const Tensor& y, const Tensor& z, const Tensor& weight, int64_t groups,
                       double eps, NormOrder order) {
   const at::ScalarType type = y.scalar_type();
-  WEFT_CHECK(type == at::kFloat || type == at::kDouble || type == at::kBFloat16,
-             "gated_rms_norm is for fp32, fp64 and bf16");
+  WEFT_CHECK(is_storage(type), "gated_rms_norm is for fp32, fp64 and bf16");
   WEFT_CHECK(y.dim() > 0 && z.sizes() == y.sizes() && z.scalar_type() == type, "gated_rms_norm of ",
              y.toString(), " ", y.sizes(), " with a gate ", z.toString(), " ", z.sizes());
   WEFT_CHECK(weight.dim() == 1 && weight.size(0) == y.size(-1), "gated_rms_norm of ", y.sizes(),

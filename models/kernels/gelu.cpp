@@ -65,8 +65,7 @@ class Gelu : public torch::autograd::Function<Gelu> {
 
 Tensor gelu_tanh(const Tensor& x, cpu::Isa isa) {
   const at::ScalarType type = x.scalar_type();
-  WEFT_CHECK(type == at::kFloat || type == at::kDouble || type == at::kBFloat16,
-             "gelu_tanh is for fp32, fp64 and bf16, not ", type);
+  WEFT_CHECK(is_storage(type), "gelu_tanh is for fp32, fp64 and bf16, not ", type);
   return x.is_cpu() ? Gelu::apply(x.contiguous(), isa) : at::gelu(x, "tanh");
 }
 

@@ -6,13 +6,13 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/layer_norm.h>
-#include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/check.h"
 #include "models/kernels/cpu/kernel_for.h"
 #include "models/kernels/cpu/layer_norm.h"
 #include "models/kernels/dispatch.h"
+#include "models/kernels/partials.h"
 
 namespace weft {
 namespace {
@@ -73,7 +73,7 @@ class LayerNorm : public torch::autograd::Function<LayerNorm> {
     const Tensor &x = saved[0], &weight = saved[1], &statistics = saved[2];
     const int64_t rows = x.size(0), width = x.size(1);
     const Tensor dy = grads[0].contiguous(), dx = at::empty(x.sizes(), x.options());
-    const Tensor sums = at::zeros({count_tasks(rows), 2, width}, weight.options());
+    const Tensor sums = at::empty({count_tasks(rows), 2, width}, weight.options());
     const auto isa = static_cast<cpu::Isa>(ctx->saved_data["isa"].toInt());
     const ProfileSpan span("weft::layer_norm_backward", WorkKind::kNorm, moving({x, dy, dx}));
     with_storage(x, [&](auto storage) {
@@ -82,6 +82,7 @@ class LayerNorm : public torch::autograd::Function<LayerNorm> {
       const auto run = WEFT_KERNEL_FOR(isa, layer_norm_backward_rows<S>);
       for_tasks(rows, [&](int64_t task, int64_t first, int64_t count) {
         C* const dweight = values<C>(sums) + task * 2 * width;
+        std::fill(dweight, dweight + 2 * width, C(0));
         run({.rows = count,
              .width = width,
              .x = values<const S>(x) + first * width,
@@ -94,7 +95,7 @@ class LayerNorm : public torch::autograd::Function<LayerNorm> {
              .dbias = dweight + width});
       });
     });
-    const Tensor total = sums.sum(0);
+    const Tensor total = sum_partials(sums, at::empty({2, width}, weight.options()));
     return {dx, total.select(0, 0), total.select(0, 1), {}, {}};
   }
 };
@@ -105,12 +106,12 @@ Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, dou
                   cpu::Isa isa) {
   const at::ScalarType type = x.scalar_type();
   const auto fits = [&](const Tensor& t) {
-    return t.dim() == 1 && t.size(0) == x.size(-1) && t.scalar_type() == wide_type(type);
+    return t.dim() == 1 && t.size(0) == x.size(-1) && t.scalar_type() == wide_type(type) &&
+           t.device() == x.device();
   };
-  WEFT_CHECK((type == at::kFloat || type == at::kDouble || type == at::kBFloat16) && x.dim() >= 1 &&
-                 fits(weight) && fits(bias),
-             "layer_norm of x ", x.toString(), " ", x.sizes(), ", weight ", weight.toString(), " ",
-             weight.sizes(), ", bias ", bias.toString(), " ", bias.sizes());
+  WEFT_CHECK(is_storage(type) && x.dim() >= 1 && fits(weight) && fits(bias), "layer_norm of x ",
+             x.toString(), " ", x.sizes(), ", weight ", weight.toString(), " ", weight.sizes(),
+             ", bias ", bias.toString(), " ", bias.sizes());
   if (!x.is_cpu()) {
     return at::layer_norm(x.to(weight.scalar_type()), weight.sizes(), weight, bias, eps).to(type);
   }

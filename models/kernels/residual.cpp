@@ -9,8 +9,7 @@ namespace weft {
 
 void check_residual(const char* kernel, const Tensor& x, const RmsNormWeights& norm,
                     at::ScalarType storage) {
-  WEFT_CHECK(storage == at::kFloat || storage == at::kDouble || storage == at::kBFloat16, kernel,
-             " is for fp32, fp64 and bf16");
+  WEFT_CHECK(is_storage(storage), kernel, " is for fp32, fp64 and bf16");
   WEFT_CHECK(!at::GradMode::is_enabled(), kernel, " has no gradient");
   WEFT_CHECK(x.dim() > 0, kernel, ": x has no dimension");
   const at::ScalarType wide = wide_type(storage);

@@ -203,24 +203,15 @@ class RmsNorm final : public torch::autograd::Function<RmsNorm> {
   }
 };
 
-bool is_storage(at::ScalarType type) {
-  return type == at::kFloat || type == at::kDouble || type == at::kBFloat16;
-}
-
 void check(const Tensor& x, const Tensor& weight, at::ScalarType type) {
-  WEFT_CHECK(weight.dim() == 1 && x.dim() > 0 && x.size(-1) == weight.size(0), "rms_norm of ",
-             x.sizes(), " with a weight of ", weight.sizes());
+  WEFT_CHECK(weight.dim() == 1 && x.dim() > 0 && x.size(-1) == weight.size(0) &&
+                 weight.device() == x.device(),
+             "rms_norm of ", x.sizes(), " on ", x.device(), " with a weight of ", weight.sizes(),
+             " on ", weight.device());
   const at::ScalarType from = x.scalar_type();
   WEFT_CHECK(is_storage(from) && (type == from || (from == at::kFloat && type == at::kBFloat16)),
              "rms_norm is for fp32, fp64 and bf16, and fp32 to bf16, not from ", from, " to ",
              type);
-}
-
-// t [.., n] as rows with a dense last dimension: itself, or a copy.
-Tensor as_rows(const Tensor& t) {
-  const int64_t width = t.size(-1);
-  const Tensor rows = t.reshape({width == 0 ? 0 : t.numel() / width, width});
-  return rows.size(1) > 1 && rows.stride(1) != 1 ? rows.contiguous() : rows;
 }
 
 Tensor wide_weight(const Tensor& weight, const Tensor& x) {

@@ -31,10 +31,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-Tensor with_dense_channels(const Tensor& t) {
-  return t.size(3) > 1 && t.stride(3) != 1 ? t.contiguous() : t;
-}
-
 HeadsShape shape_of(const Tensor& x) { return {x.size(0), x.size(1), x.size(2), x.size(3)}; }
 
 template <class S>
@@ -114,8 +110,11 @@ void launch(const HeadRotationGradients<S>& of, const Tensor& x, cpu::Isa isa) {
 Tensor run(const Tensor& x, const Norm& norm, const Tensor& cos, const Tensor& sin, bool backward,
            cpu::Isa isa) {
   const Tensor y = at::empty(x.sizes(), x.options());
-  const ProfileSpan span(backward ? "weft::rotate_backward" : "weft::rotate",
-                         WorkKind::kElementwise, moving({x, y}));
+  const bool normed = norm.weight.defined();
+  const ProfileSpan span(normed     ? "weft::norm_rotate"
+                         : backward ? "weft::rotate_backward"
+                                    : "weft::rotate",
+                         normed ? WorkKind::kNorm : WorkKind::kElementwise, moving({x, y}));
   with_storage(x, [&](auto storage) {
     using S = decltype(storage);
     launch(HeadRotation<S>{.shape = shape_of(x),
@@ -197,11 +196,12 @@ void check(const Tensor& x, const Tensor& cos, const Tensor& sin) {
                  sin.sizes() == cos.sizes(),
              "rotate of x ", x.sizes(), ", cos ", cos.sizes(), ", sin ", sin.sizes());
   const at::ScalarType type = x.scalar_type();
-  WEFT_CHECK(type == at::kFloat || type == at::kDouble || type == at::kBFloat16,
-             "rotate is for fp32, fp64 and bf16, not ", type);
-  WEFT_CHECK(cos.scalar_type() == x.scalar_type() && sin.scalar_type() == x.scalar_type() &&
-                 !cos.requires_grad() && !sin.requires_grad(),
-             "rotate: cos and sin must be of x's type, ", x.scalar_type(), ", without gradients");
+  WEFT_CHECK(is_storage(type), "rotate is for fp32, fp64 and bf16, not ", type);
+  const auto fits = [&](const Tensor& t) {
+    return t.scalar_type() == type && t.device() == x.device() && !t.requires_grad();
+  };
+  WEFT_CHECK(fits(cos) && fits(sin), "rotate: cos and sin must be of x's type, ", type,
+             ", and on its device, ", x.device(), ", without gradients");
 }
 
 }  // namespace
@@ -216,8 +216,9 @@ Tensor rotate(const Tensor& x, const Tensor& cos, const Tensor& sin, cpu::Isa is
 Tensor norm_rotate(const Tensor& x, const RmsNormWeights& norm, const Tensor& cos,
                    const Tensor& sin, cpu::Isa isa) {
   check(x, cos, sin);
-  WEFT_CHECK(norm.weight.dim() == 1 && norm.weight.size(0) == x.size(3), "norm_rotate of x ",
-             x.sizes(), " with a weight of ", norm.weight.sizes());
+  WEFT_CHECK(norm.weight.dim() == 1 && norm.weight.size(0) == x.size(3) &&
+                 norm.weight.device() == x.device(),
+             "norm_rotate of x ", x.sizes(), " with a weight of ", norm.weight.sizes());
   if (!has_kernels_for(x)) {
     return rotate_reference(rms_norm_reference(x, norm.weight, norm.eps), cos, sin);
   }

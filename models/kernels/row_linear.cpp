@@ -60,8 +60,7 @@ void run(const Tensor& x, std::span<const RowLinearLayer> layers, const std::vec
 std::vector<Tensor> row_linear(const Tensor& x_in, std::span<const RowLinearLayer> layers,
                                cpu::Isa isa) {
   const at::ScalarType type = x_in.scalar_type();
-  WEFT_CHECK(type == at::kFloat || type == at::kDouble || type == at::kBFloat16,
-             "row_linear is for fp32, fp64 and bf16");
+  WEFT_CHECK(is_storage(type), "row_linear is for fp32, fp64 and bf16");
   WEFT_CHECK(x_in.dim() >= 2, "row_linear: x is ", x_in.sizes(), ", expected [.., n, in]");
   check_operand("x", x_in, x_in);
   std::vector<int64_t> shape = x_in.sizes().vec();

@@ -50,8 +50,7 @@ void check_inputs(const SelectiveScanInputs& in) {
   const int64_t batch = in.x.size(0), time = in.x.size(1), channels = in.x.size(2);
   const int64_t states = in.b.size(2);
   const at::ScalarType storage = in.x.scalar_type();
-  WEFT_CHECK(storage == at::kFloat || storage == at::kDouble || storage == at::kBFloat16,
-             "selective_scan is for fp32, fp64 and bf16");
+  WEFT_CHECK(is_storage(storage), "selective_scan is for fp32, fp64 and bf16");
   const at::ScalarType compute = wide_type(storage);
   const at::Device device = in.x.device();
   expect("dt", in.dt, in.x.sizes(), storage, device);

@@ -27,13 +27,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// t [.., n] as rows with a dense last dimension: itself, or a copy.
-Tensor as_rows(const Tensor& t) {
-  const int64_t width = t.size(-1);
-  const Tensor rows = t.reshape({width == 0 ? 0 : t.numel() / width, width});
-  return rows.size(1) > 1 && rows.stride(1) != 1 ? rows.contiguous() : rows;
-}
-
 template <class S>
 Columns<S> columns(const Tensor& rows, int64_t first = 0) {
   return {values<S>(rows) + first, rows.stride(0)};
@@ -158,8 +151,7 @@ class SiluMul : public torch::autograd::Function<SiluMul> {
 
 void check_type(const Tensor& t) {
   const at::ScalarType type = t.scalar_type();
-  WEFT_CHECK(type == at::kFloat || type == at::kDouble || type == at::kBFloat16,
-             "silu_mul is for fp32, fp64 and bf16, not ", type);
+  WEFT_CHECK(is_storage(type), "silu_mul is for fp32, fp64 and bf16, not ", type);
 }
 
 std::vector<int64_t> with_width(const Tensor& t, int64_t width) {

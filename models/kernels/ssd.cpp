@@ -38,8 +38,7 @@ void check_inputs(const SsdInputs& in, int64_t chunk_size) {
   const int64_t groups = in.b.size(2), states = in.b.size(3);
   WEFT_CHECK(groups > 0 && heads % groups == 0, "ssd: ", heads, " heads in ", groups, " groups");
   const at::ScalarType storage = in.x.scalar_type();
-  WEFT_CHECK(storage == at::kFloat || storage == at::kDouble || storage == at::kBFloat16,
-             "ssd is for fp32, fp64 and bf16");
+  WEFT_CHECK(is_storage(storage), "ssd is for fp32, fp64 and bf16");
   const at::ScalarType compute = wide_type(storage);
   const at::Device device = in.x.device();
   expect("dt", in.dt, {batch, time, heads}, compute, device);

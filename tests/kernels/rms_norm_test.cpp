@@ -177,7 +177,8 @@ TEST(RmsNorm, GivesNaNForEveryNaN) {
 
 TEST(RmsNormDeathTest, RefusesWhatItCannotDo) {
   const Tensor x = fill({3, 8}, 1), weight = fill({8}, 2);
-  EXPECT_DEATH(rms_norm(x, weight.narrow(0, 0, 7), 1e-6), "rms_norm of \\[3, 8\\] with a weight");
+  EXPECT_DEATH(rms_norm(x, weight.narrow(0, 0, 7), 1e-6),
+               "rms_norm of \\[3, 8\\] on cpu with a weight of \\[7\\]");
   EXPECT_DEATH(rms_norm(x, weight, 1e-6, at::kBFloat16), "not from Double to BFloat16");
   EXPECT_DEATH(add_rms_norm(x, x.narrow(0, 0, 2), weight, 1e-6), "add_rms_norm of \\[3, 8\\] and");
 }

@@ -92,6 +92,20 @@ ModelRecipe dynamic() {
   return recipe;
 }
 
+// Heads are normalised, before keys are kept or turned.
+ModelRecipe with_head_norms(ModelRecipe recipe) {
+  recipe.family = Family::kHybrid;
+  recipe.attention.qk_norm = true;
+  return recipe;
+}
+ModelRecipe normed_dynamic() { return with_head_norms(dynamic()); }
+ModelRecipe normed_mixed() { return with_head_norms(mixed()); }
+ModelRecipe normed_without_positions() {
+  ModelRecipe recipe = with_head_norms(mixed());
+  recipe.rope.type = RopeType::kNone;
+  return recipe;
+}
+
 ModelRecipe dynamic_hybrid() {
   ModelRecipe recipe = dynamic();
   recipe.family = Family::kHybrid;
@@ -220,16 +234,17 @@ TEST_P(Decoding, NineRowsAndThenFewerGiveTheLogitsOfEachAlone) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Decoding,
-                         testing::Values(DecodingCase{"mixed", mixed},
-                                         DecodingCase{"mixed_with_room", mixed, 100},
-                                         DecodingCase{"by_periods", by_periods},
-                                         DecodingCase{"window_of_one", window_of_one},
-                                         DecodingCase{"window_of_five", window_of_five, 40},
-                                         DecodingCase{"room_below_the_window", long_window},
-                                         DecodingCase{"dynamic", dynamic},
-                                         DecodingCase{"dynamic_hybrid", dynamic_hybrid, 16}),
-                         [](const auto& info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    Models, Decoding,
+    testing::Values(
+        DecodingCase{"mixed", mixed}, DecodingCase{"mixed_with_room", mixed, 100},
+        DecodingCase{"by_periods", by_periods}, DecodingCase{"window_of_one", window_of_one},
+        DecodingCase{"window_of_five", window_of_five, 40},
+        DecodingCase{"room_below_the_window", long_window}, DecodingCase{"dynamic", dynamic},
+        DecodingCase{"normed_dynamic", normed_dynamic}, DecodingCase{"normed_mixed", normed_mixed},
+        DecodingCase{"normed_without_positions", normed_without_positions},
+        DecodingCase{"dynamic_hybrid", dynamic_hybrid, 16}),
+    [](const auto& info) { return std::string(info.param.name); });
 
 // Mamba-1, attention and a window: dense, for a choice of experts may turn on a last bit.
 ModelRecipe dense() {

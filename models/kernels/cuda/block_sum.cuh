@@ -14,17 +14,16 @@ __device__ C sum_over_warp(C x) {
   return x;
 }
 
-// In all threads of a block of Threads, which all call it; Threads is a multiple of kWarp.
-template <int Threads, class C>
+// In all threads of a block of whole warps in one row, which all call it: MostThreads at most.
+template <int MostThreads, class C>
 __device__ C sum_over_block(C x) {
-  __shared__ C sums[Threads / kWarp];
+  __shared__ C sums[MostThreads / kWarp];
   x = sum_over_warp(x);
   __syncthreads();  // the last sum has been read
   if (threadIdx.x % kWarp == 0) sums[threadIdx.x / kWarp] = x;
   __syncthreads();
   C total = 0;
-#pragma unroll
-  for (int i = 0; i < Threads / kWarp; ++i) total += sums[i];
+  for (int i = 0; i < static_cast<int>(blockDim.x) / kWarp; ++i) total += sums[i];
   return total;
 }
 

@@ -12,7 +12,8 @@ constexpr int64_t kMinRowsPerTask = 8;  // so that partial sums are an eighth of
 
 int64_t rows_per_task(int64_t rows) { return std::max(parts(rows, kMaxTasks), kMinRowsPerTask); }
 
-// A block a row. Every thread reads back only what it wrote itself.
+// A block a row. Bound by reading x and what is added, and writing the sum and y. Every thread
+// reads back only what it wrote itself.
 template <class S, class Y>
 __global__ void forward_kernel(NormRows<S, Y> of) {
   using C = Compute<S>;
@@ -38,8 +39,9 @@ __global__ void forward_kernel(NormRows<S, Y> of) {
   if (threadIdx.x == 0 && of.scale != nullptr) of.scale[row] = scale;
 }
 
-// A block a task. Columns i = threadIdx.x, threadIdx.x + kThreads, .. of the block's row of partial
-// sums belong to one thread.
+// A block a task. Bound by reading x, dy and dsum and writing dx; partial sums go through the first
+// cache for each row. Columns i = threadIdx.x, threadIdx.x + kThreads, .. of the block's row of
+// partial sums belong to one thread.
 template <class S, class Y>
 __global__ void backward_kernel(NormGradients<S, Y> of, int64_t rows_per_task) {
   using C = Compute<S>;

@@ -36,7 +36,7 @@ __device__ Compute<S> head_scale(const S* x, int64_t width, double eps, int lane
 
 __device__ int64_t warp_index() { return int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp; }
 
-// A warp a head, a lane a pair of channels at a time.
+// A warp a head, a lane a pair of channels at a time. Bound by reading x and writing y.
 template <class S>
 __global__ void forward_kernel(HeadRotation<S> of, int64_t heads) {
   using C = Compute<S>;
@@ -62,8 +62,8 @@ __global__ void forward_kernel(HeadRotation<S> of, int64_t heads) {
   }
 }
 
-// A warp a task: heads task, task + tasks, .. . Lane l has channels l, l + kWarp, .. of each half
-// of the task's row of partial sums to itself.
+// Bound by reading x and dy and writing dx. A warp a task: heads task, task + tasks, .. . Lane l
+// has channels l, l + kWarp, .. of each half of the task's row of partial sums to itself.
 template <class S>
 __global__ void backward_kernel(HeadRotationGradients<S> of, int64_t heads, int64_t tasks) {
   using C = Compute<S>;

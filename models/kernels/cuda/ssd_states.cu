@@ -1,10 +1,10 @@
-#include "models/kernels/cuda/device.cuh"
+#include "models/kernels/cuda/block_sum.cuh"
 #include "models/kernels/cuda/ssd_states.h"
 
 namespace weft::cuda {
 namespace {
 
-constexpr int kLanes = 32, kWarps = 8;  // of a warp, of a block
+constexpr int kLanes = kWarp, kWarps = 8;  // of a warp, of a block
 constexpr int kPerLane = kStatesPerPart / kLanes;
 
 // The numbers of this lane: kPerLane, kLanes apart, less those beyond the head's last.
@@ -64,8 +64,7 @@ __global__ void pass_kernel(SsdStateGradients<C> grads, int64_t parts) {
       C sum = 0;
 #pragma unroll
       for (int j = 0; j < kPerLane; ++j) sum += state.values[j] * entering.values[j];
-#pragma unroll
-      for (int d = kLanes / 2; d > 0; d /= 2) sum += __shfl_xor_sync(0xFFFFFFFFU, sum, d);
+      sum = sum_over_warp(sum);
       if (lane == 0) {
         grads.through[((part * of.rows + row) * of.chunks + chunk) * of.heads + head] = carry * sum;
       }
