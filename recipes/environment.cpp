@@ -130,7 +130,8 @@ void check_environment(const Recipe& recipe, const Use& use, Problems& problems)
   for (auto& [key, message] : missing_units(recipe)) {
     report_units_for(use)(problems, key, std::move(message));
   }
-  if (recipe.memory.offload && !runs_on_cuda(recipe)) {
+  if (recipe.memory.offload && recipe.memory.recompute == Recompute::kBlock &&
+      !runs_on_cuda(recipe)) {
     report_units_for(use)(problems, "memory.offload",
                           "is true, but this runs on the CPU, which keeps all in the host's memory "
                           "as it is");
