@@ -38,11 +38,10 @@ using PartFunction = std::function<std::vector<Tensor>(const Tensor& x, Values v
 enum class Keep { kNothing, kProducts };
 
 // f(x, kWanted), of which x (in `stash`, if there is one) and what `keep` says are kept for the
-// backward pass: there f(x,
-// kUnused) runs and is differentiated, straight into the gradients of its leaves. Then its first
-// tensor may have other values, but not other gradients; all else must be the same. The same
-// kernels run both times. REQUIRES: gradients are wanted, x is differentiable; no second
-// derivatives.
+// backward pass: there f(x, kUnused) runs and is differentiated, straight into the gradients of its
+// leaves. Then its first tensor may have other values, but not other gradients; all else must be
+// the same. The same kernels run both times. REQUIRES: gradients are wanted, x is differentiable;
+// no second derivatives.
 std::vector<Tensor> recomputed(const Tensor& x, const PartFunction& f, Keep keep = Keep::kNothing,
                                const std::shared_ptr<HostStash>& stash = nullptr);
 

@@ -5,15 +5,10 @@
 #include "base/check.h"
 #include "models/kernels/cpu/adamw.h"
 #include "models/kernels/cpu/kernel_for.h"
-#include "models/kernels/dispatch.h"
-#include "models/kernels/pieces.h"
-
-#ifdef WEFT_CUDA
-#include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
-
 #include "models/kernels/cuda/adamw.h"
-#endif
+#include "models/kernels/dispatch.h"
+#include "models/kernels/on_device.h"
+#include "models/kernels/pieces.h"
 
 namespace weft {
 namespace {
@@ -63,17 +58,15 @@ void update_all(const std::vector<AdamWTensors>& parameters, const AdamWStep& st
   }
   const ProfileSpan span("weft::adamw", WorkKind::kOptimizer, work);
   const AdamWUpdate<C> update = raw_update<C>(step);
-#ifdef WEFT_CUDA
-  if (parameters[0].master.is_cuda()) {
-    const c10::cuda::CUDAGuard guard(parameters[0].master.device());
-    return cuda::adamw(update, values, sizes, c10::cuda::getCurrentCUDAStream());
-  }
-#endif
-  WEFT_CHECK(parameters[0].master.is_cpu(), "no adamw on ", parameters[0].master.device());
-  const auto range = WEFT_KERNEL_FOR(isa, adamw_range<C>);
-  for_each_piece(sizes, [&](const Piece& piece) {
-    range(update, values[piece.tensor], piece.begin, piece.end);
-  });
+  on_device(
+      "adamw", parameters[0].master,
+      [&](auto stream) { cuda::adamw(update, values, sizes, stream); },
+      [&] {
+        const auto range = WEFT_KERNEL_FOR(isa, adamw_range<C>);
+        for_each_piece(sizes, [&](const Piece& piece) {
+          range(update, values[piece.tensor], piece.begin, piece.end);
+        });
+      });
 }
 
 }  // namespace

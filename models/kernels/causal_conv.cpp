@@ -12,15 +12,10 @@
 
 #include "base/check.h"
 #include "models/kernels/cpu/causal_conv.h"
-#include "models/kernels/dispatch.h"
-#include "models/kernels/partials.h"
-
-#ifdef WEFT_CUDA
-#include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
-
 #include "models/kernels/cuda/causal_conv.h"
-#endif
+#include "models/kernels/dispatch.h"
+#include "models/kernels/on_device.h"
+#include "models/kernels/partials.h"
 
 namespace weft {
 namespace {
@@ -90,14 +85,9 @@ ConvInputs<S> raw(const Readable& in) {
 // The pass that `conv` is of (Forward or Backward), on the device that x is on.
 template <class Pass>
 void launch(const Pass& conv, const Tensor& x, cpu::Isa isa) {
-#ifdef WEFT_CUDA
-  if (x.is_cuda()) {
-    const c10::cuda::CUDAGuard guard(x.device());
-    return cuda::causal_conv(conv, c10::cuda::getCurrentCUDAStream());
-  }
-#endif
-  WEFT_CHECK(x.is_cpu(), "no causal_conv_silu on ", x.device());
-  cpu::causal_conv(conv, isa);
+  on_device(
+      "causal_conv_silu", x, [&](auto stream) { cuda::causal_conv(conv, stream); },
+      [&] { cpu::causal_conv(conv, isa); });
 }
 
 Tensor run_forward(const Readable& in, cpu::Isa isa) {

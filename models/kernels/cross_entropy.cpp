@@ -8,14 +8,9 @@
 
 #include "base/check.h"
 #include "models/kernels/cpu/cross_entropy.h"
-#include "models/kernels/dispatch.h"
-
-#ifdef WEFT_CUDA
-#include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
-
 #include "models/kernels/cuda/cross_entropy.h"
-#endif
+#include "models/kernels/dispatch.h"
+#include "models/kernels/on_device.h"
 
 namespace weft {
 namespace {
@@ -33,17 +28,14 @@ void check_operands(const Tensor& logits, const Tensor& targets) {
 
 template <class S>
 void launch(const CrossEntropyRows<S>& rows, const Tensor& logits, cpu::Isa isa) {
-#ifdef WEFT_CUDA
-  if (logits.is_cuda()) {
-    const c10::cuda::CUDAGuard guard(logits.device());
-    return cuda::cross_entropy(rows, c10::cuda::getCurrentCUDAStream());
-  }
-#endif
-  WEFT_CHECK(logits.is_cpu(), "no cross_entropy on ", logits.device());
-  for (const int64_t target : std::span(rows.targets, rows.rows)) {
-    WEFT_CHECK(target < rows.vocab, "cross_entropy: target ", target, " of ", rows.vocab);
-  }
-  cpu::cross_entropy(rows, isa);
+  on_device(
+      "cross_entropy", logits, [&](auto stream) { cuda::cross_entropy(rows, stream); },
+      [&] {
+        for (const int64_t target : std::span(rows.targets, rows.rows)) {
+          WEFT_CHECK(target < rows.vocab, "cross_entropy: target ", target, " of ", rows.vocab);
+        }
+        cpu::cross_entropy(rows, isa);
+      });
 }
 
 }  // namespace

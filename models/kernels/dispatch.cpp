@@ -1,15 +1,11 @@
 #include "models/kernels/dispatch.h"
 
 #include "base/check.h"
+#include "models/kernels/on_device.h"
 
 namespace weft {
 
-bool has_kernels_for(const Tensor& t) {
-#ifdef WEFT_CUDA
-  if (t.is_cuda()) return true;
-#endif
-  return t.is_cpu();
-}
+bool has_kernels_for(const Tensor& t) { return t.is_cpu() || (kHasCuda && t.is_cuda()); }
 
 Tensor as_rows(const Tensor& t) {
   const int64_t width = t.size(-1);

@@ -19,14 +19,9 @@
 #include "base/check.h"
 #include "models/kernels/cpu/expert_rows.h"
 #include "models/kernels/cpu/kernel_for.h"
-#include "models/kernels/dispatch.h"
-
-#ifdef WEFT_CUDA
-#include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
-
 #include "models/kernels/cuda/expert_rows.h"
-#endif
+#include "models/kernels/dispatch.h"
+#include "models/kernels/on_device.h"
 
 namespace weft {
 namespace {
@@ -42,30 +37,24 @@ int64_t rows_per_thread(int64_t numbers) {
 
 template <class S>
 void run(const CombineRows<S>& of, const Tensor& out, cpu::Isa isa) {
-#ifdef WEFT_CUDA
-  if (out.is_cuda()) {
-    const c10::cuda::CUDAGuard guard(out.device());
-    return cuda::combine_rows(of, c10::cuda::getCurrentCUDAStream());
-  }
-#endif
-  WEFT_CHECK(out.is_cpu(), "no kernel for experts' rows on ", out.device());
-  const auto range = WEFT_KERNEL_FOR(isa, combine_rows<S>);
-  at::parallel_for(0, of.tokens, rows_per_thread(of.top_k * of.width),
-                   [&](int64_t begin, int64_t end) { range(of, begin, end); });
+  on_device(
+      "combine_rows", out, [&](auto stream) { cuda::combine_rows(of, stream); },
+      [&] {
+        const auto range = WEFT_KERNEL_FOR(isa, combine_rows<S>);
+        at::parallel_for(0, of.tokens, rows_per_thread(of.top_k * of.width),
+                         [&](int64_t begin, int64_t end) { range(of, begin, end); });
+      });
 }
 
 template <class S>
 void run(const SpreadRows<S>& of, const Tensor& out, cpu::Isa isa) {
-#ifdef WEFT_CUDA
-  if (out.is_cuda()) {
-    const c10::cuda::CUDAGuard guard(out.device());
-    return cuda::spread_rows(of, c10::cuda::getCurrentCUDAStream());
-  }
-#endif
-  WEFT_CHECK(out.is_cpu(), "no kernel for experts' rows on ", out.device());
-  const auto range = WEFT_KERNEL_FOR(isa, spread_rows<S>);
-  at::parallel_for(0, of.rows, rows_per_thread(of.width),
-                   [&](int64_t begin, int64_t end) { range(of, begin, end); });
+  on_device(
+      "spread_rows", out, [&](auto stream) { cuda::spread_rows(of, stream); },
+      [&] {
+        const auto range = WEFT_KERNEL_FOR(isa, spread_rows<S>);
+        at::parallel_for(0, of.rows, rows_per_thread(of.width),
+                         [&](int64_t begin, int64_t end) { range(of, begin, end); });
+      });
 }
 
 // Whether every row of t [.., d] begins at a multiple of 16 bytes.

@@ -3,14 +3,9 @@
 #include <ATen/ops/empty.h>
 
 #include "models/kernels/cpu/tasks.h"
-#include "models/kernels/dispatch.h"
-
-#ifdef WEFT_CUDA
-#include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
-
 #include "models/kernels/cuda/partials.h"
-#endif
+#include "models/kernels/dispatch.h"
+#include "models/kernels/on_device.h"
 
 namespace weft {
 
@@ -19,15 +14,11 @@ Tensor sum_partials(const Tensor& partials, const Tensor& like) {
   with_storage(sum, [&](auto storage) {
     using S = decltype(storage);
     const Compute<S>* parts = values<Compute<S>>(partials);
-#ifdef WEFT_CUDA
-    if (sum.is_cuda()) {
-      const c10::cuda::CUDAGuard guard(sum.device());
-      cuda::sum_partials<S>(parts, partials.size(0), sum.numel(), values<S>(sum),
-                            c10::cuda::getCurrentCUDAStream());
-      return;
-    }
-#endif
-    cpu::sum_partials<S>(parts, partials.size(0), sum.numel(), values<S>(sum));
+    const int64_t count = partials.size(0), size = sum.numel();
+    on_device(
+        "sum_partials", sum,
+        [&](auto stream) { cuda::sum_partials<S>(parts, count, size, values<S>(sum), stream); },
+        [&] { cpu::sum_partials<S>(parts, count, size, values<S>(sum)); });
   });
   return sum;
 }

@@ -14,15 +14,10 @@
 #include "base/check.h"
 #include "models/kernels/cpu/kernel_for.h"
 #include "models/kernels/cpu/rms_norm.h"
-#include "models/kernels/dispatch.h"
-#include "models/kernels/partials.h"
-
-#ifdef WEFT_CUDA
-#include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
-
 #include "models/kernels/cuda/rms_norm.h"
-#endif
+#include "models/kernels/dispatch.h"
+#include "models/kernels/on_device.h"
+#include "models/kernels/partials.h"
 
 namespace weft {
 namespace {
@@ -35,9 +30,9 @@ using torch::autograd::variable_list;
 constexpr int64_t kRowsPerTask = 256;
 
 int64_t count_tasks(const Tensor& x) {
-#ifdef WEFT_CUDA
-  if (x.is_cuda()) return cuda::rms_norm_tasks(x.size(0));
-#endif
+  if constexpr (kHasCuda) {
+    if (x.is_cuda()) return cuda::rms_norm_tasks(x.size(0));
+  }
   return (x.size(0) + kRowsPerTask - 1) / kRowsPerTask;
 }
 
@@ -59,14 +54,7 @@ T* from_row(T* all, int64_t elements) {
 }
 
 template <class S, class Y>
-void launch(const NormRows<S, Y>& all, const Tensor& x, cpu::Isa isa) {
-#ifdef WEFT_CUDA
-  if (x.is_cuda()) {
-    const c10::cuda::CUDAGuard guard(x.device());
-    return cuda::rms_norm(all, c10::cuda::getCurrentCUDAStream());
-  }
-#endif
-  WEFT_CHECK(x.is_cpu(), "no rms_norm on ", x.device());
+void run_on_cpu(const NormRows<S, Y>& all, cpu::Isa isa) {
   const auto run = WEFT_KERNEL_FOR(isa, rms_norm_rows<S, Y>);
   for_tasks(all.rows, [&](int64_t, int64_t first, int64_t count) {
     NormRows<S, Y> some = all;
@@ -81,14 +69,7 @@ void launch(const NormRows<S, Y>& all, const Tensor& x, cpu::Isa isa) {
 }
 
 template <class S, class Y>
-void launch(const NormGradients<S, Y>& all, const Tensor& x, cpu::Isa isa) {
-#ifdef WEFT_CUDA
-  if (x.is_cuda()) {
-    const c10::cuda::CUDAGuard guard(x.device());
-    return cuda::rms_norm(all, c10::cuda::getCurrentCUDAStream());
-  }
-#endif
-  WEFT_CHECK(x.is_cpu(), "no rms_norm on ", x.device());
+void run_on_cpu(const NormGradients<S, Y>& all, cpu::Isa isa) {
   const auto run = WEFT_KERNEL_FOR(isa, rms_norm_backward_rows<S, Y>);
   for_tasks(all.rows, [&](int64_t task, int64_t first, int64_t count) {
     NormGradients<S, Y> some = all;
@@ -103,6 +84,14 @@ void launch(const NormGradients<S, Y>& all, const Tensor& x, cpu::Isa isa) {
     std::fill(some.dweight, some.dweight + all.width, Compute<S>(0));
     run(some);
   });
+}
+
+// The pass (NormRows or NormGradients) on the device that x is on.
+template <class Pass>
+void launch(const Pass& pass, const Tensor& x, cpu::Isa isa) {
+  on_device(
+      "rms_norm", x, [&](auto stream) { cuda::rms_norm(pass, stream); },
+      [&] { run_on_cpu(pass, isa); });
 }
 
 // f(S{}, Y{}) for the storage types of the residual stream and of the norm.

@@ -14,16 +14,11 @@
 #include "base/check.h"
 #include "models/kernels/cpu/kernel_for.h"
 #include "models/kernels/cpu/rotate.h"
+#include "models/kernels/cuda/rotate.h"
 #include "models/kernels/dispatch.h"
+#include "models/kernels/on_device.h"
 #include "models/kernels/partials.h"
 #include "models/kernels/rms_norm.h"
-
-#ifdef WEFT_CUDA
-#include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
-
-#include "models/kernels/cuda/rotate.h"
-#endif
 
 namespace weft {
 namespace {
@@ -68,35 +63,21 @@ int64_t tokens_per_task(const HeadsShape& shape) {
 
 int64_t count_tasks(const Tensor& x) {
   const HeadsShape shape = shape_of(x);
-#ifdef WEFT_CUDA
-  if (x.is_cuda()) return cuda::rotate_tasks(shape);
-#endif
+  if constexpr (kHasCuda) {
+    if (x.is_cuda()) return cuda::rotate_tasks(shape);
+  }
   return (shape.batch * shape.time + tokens_per_task(shape) - 1) / tokens_per_task(shape);
 }
 
 template <class S>
-void launch(const HeadRotation<S>& rotation, const Tensor& x, cpu::Isa isa) {
-#ifdef WEFT_CUDA
-  if (x.is_cuda()) {
-    const c10::cuda::CUDAGuard guard(x.device());
-    return cuda::rotate(rotation, c10::cuda::getCurrentCUDAStream());
-  }
-#endif
-  WEFT_CHECK(x.is_cpu(), "no rotate on ", x.device());
+void run_on_cpu(const HeadRotation<S>& rotation, cpu::Isa isa) {
   const auto run = WEFT_KERNEL_FOR(isa, rotate_tokens<S>);
   for_tokens(rotation.shape, tokens_per_task(rotation.shape),
              [&](int64_t, int64_t first, int64_t end) { run(rotation, first, end); });
 }
 
 template <class S>
-void launch(const HeadRotationGradients<S>& of, const Tensor& x, cpu::Isa isa) {
-#ifdef WEFT_CUDA
-  if (x.is_cuda()) {
-    const c10::cuda::CUDAGuard guard(x.device());
-    return cuda::rotate(of, c10::cuda::getCurrentCUDAStream());
-  }
-#endif
-  WEFT_CHECK(x.is_cpu(), "no rotate on ", x.device());
+void run_on_cpu(const HeadRotationGradients<S>& of, cpu::Isa isa) {
   const auto run = WEFT_KERNEL_FOR(isa, rotate_tokens_backward<S>);
   for_tokens(of.shape, tokens_per_task(of.shape), [&](int64_t task, int64_t first, int64_t end) {
     HeadRotationGradients<S> some = of;
@@ -104,6 +85,14 @@ void launch(const HeadRotationGradients<S>& of, const Tensor& x, cpu::Isa isa) {
     std::fill(some.dweight, some.dweight + of.shape.width, Compute<S>(0));
     run(some, first, end);
   });
+}
+
+// The pass (HeadRotation or HeadRotationGradients) on the device that x is on.
+template <class Pass>
+void launch(const Pass& rotation, const Tensor& x, cpu::Isa isa) {
+  on_device(
+      "rotate", x, [&](auto stream) { cuda::rotate(rotation, stream); },
+      [&] { run_on_cpu(rotation, isa); });
 }
 
 // Channels of x, cos and sin are dense. `backward`: what dy = x makes of the gradient.

@@ -10,15 +10,10 @@
 
 #include "base/check.h"
 #include "models/kernels/cpu/selective_scan.h"
-#include "models/kernels/dispatch.h"
-#include "models/kernels/partials.h"
-
-#ifdef WEFT_CUDA
-#include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
-
 #include "models/kernels/cuda/selective_scan.h"
-#endif
+#include "models/kernels/dispatch.h"
+#include "models/kernels/on_device.h"
+#include "models/kernels/partials.h"
 
 namespace weft {
 namespace {
@@ -111,21 +106,14 @@ ScanInputs<S> raw(const SelectiveScanInputs& in) {
 // The pass that `scan` is of (Forward or Backward), on the device that x is on.
 template <class Pass>
 void launch(const Pass& scan, const Tensor& x, cpu::Isa isa) {
-#ifdef WEFT_CUDA
-  if (x.is_cuda()) {
-    const c10::cuda::CUDAGuard guard(x.device());
-    return cuda::selective_scan(scan, c10::cuda::getCurrentCUDAStream());
-  }
-#endif
-  WEFT_CHECK(x.is_cpu(), "no selective_scan on ", x.device());
-  cpu::selective_scan(scan, isa);
+  on_device(
+      "selective_scan", x, [&](auto stream) { cuda::selective_scan(scan, stream); },
+      [&] { cpu::selective_scan(scan, isa); });
 }
 
 // Groups of channels for which the device's backward pass leaves partial sums.
 int64_t group_count(const Tensor& x) {
-#ifdef WEFT_CUDA
   if (x.is_cuda()) return (x.size(2) + cuda::kScanGroup - 1) / cuda::kScanGroup;
-#endif
   return cpu::scan_groups(x.size(2));
 }
 

@@ -11,15 +11,10 @@
 #include "base/check.h"
 #include "models/kernels/cpu/kernel_for.h"
 #include "models/kernels/cpu/silu_mul.h"
-#include "models/kernels/dispatch.h"
-#include "models/kernels/silu_mul_raw.h"
-
-#ifdef WEFT_CUDA
-#include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
-
 #include "models/kernels/cuda/silu_mul.h"
-#endif
+#include "models/kernels/dispatch.h"
+#include "models/kernels/on_device.h"
+#include "models/kernels/silu_mul_raw.h"
 
 namespace weft {
 namespace {
@@ -81,14 +76,9 @@ void run_on_cpu(const SiluMulBackward<S>& pass, cpu::Isa isa) {
 // The pass (SiluMulForward or SiluMulBackward) on the device that its tensors are on.
 template <class Pass>
 void launch(const Pass& pass, const Tensor& gate, cpu::Isa isa) {
-#ifdef WEFT_CUDA
-  if (gate.is_cuda()) {
-    const c10::cuda::CUDAGuard guard(gate.device());
-    return cuda::silu_mul(pass, c10::cuda::getCurrentCUDAStream());
-  }
-#endif
-  WEFT_CHECK(gate.is_cpu(), "no silu_mul on ", gate.device());
-  run_on_cpu(pass, isa);
+  on_device(
+      "silu_mul", gate, [&](auto stream) { cuda::silu_mul(pass, stream); },
+      [&] { run_on_cpu(pass, isa); });
 }
 
 Tensor forward_pass(const Operands& in, cpu::Isa isa) {

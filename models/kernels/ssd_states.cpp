@@ -7,15 +7,10 @@
 #include "base/check.h"
 #include "models/kernels/cpu/kernel_for.h"
 #include "models/kernels/cpu/ssd_states.h"
-#include "models/kernels/dispatch.h"
-
-#ifdef WEFT_CUDA
-#include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
-
 #include "models/kernels/cuda/ssd_states.h"
+#include "models/kernels/dispatch.h"
+#include "models/kernels/on_device.h"
 #include "models/kernels/partials.h"
-#endif
 
 namespace weft::internal {
 namespace {
@@ -91,15 +86,12 @@ void pass_states(const Tensor& states, const Tensor& carry, const Tensor& state,
   with_type(states, [&](auto type) {
     using C = decltype(type);
     const auto of = raw_states<C>(states, carry, state);
-#ifdef WEFT_CUDA
-    if (states.is_cuda()) {
-      const c10::cuda::CUDAGuard guard(states.device());
-      cuda::pass_states<C>(of, c10::cuda::getCurrentCUDAStream());
-      return;
-    }
-#endif
-    const auto pass = WEFT_KERNEL_FOR(isa, pass_states<C>);
-    for_heads(of, [&](int64_t row, int64_t head) { pass(of, row, head); });
+    on_device(
+        "pass_states", states, [&](auto stream) { cuda::pass_states<C>(of, stream); },
+        [&] {
+          const auto pass = WEFT_KERNEL_FOR(isa, pass_states<C>);
+          for_heads(of, [&](int64_t row, int64_t head) { pass(of, row, head); });
+        });
   });
 }
 
@@ -121,19 +113,19 @@ Tensor pass_state_gradients(const Tensor& states, const Tensor& carry, const Ten
     using C = decltype(type);
     SsdStateGradients<C> gradients{raw_states<C>(states, carry, state), values<const C>(entering),
                                    values<C>(through)};
-#ifdef WEFT_CUDA
-    if (states.is_cuda()) {
-      const c10::cuda::CUDAGuard guard(states.device());
-      const Tensor parts = at::empty({cuda::count_state_parts(gradients.of.size), through.numel()},
-                                     through.options());
-      gradients.through = values<C>(parts);
-      cuda::pass_state_gradients<C>(gradients, c10::cuda::getCurrentCUDAStream());
-      through = sum_partials(parts, through);
-      return;
-    }
-#endif
-    const auto pass = WEFT_KERNEL_FOR(isa, pass_state_gradients<C>);
-    for_heads(gradients.of, [&](int64_t row, int64_t head) { pass(gradients, row, head); });
+    on_device(
+        "pass_state_gradients", states,
+        [&](auto stream) {
+          const int64_t count = cuda::count_state_parts(gradients.of.size);
+          const Tensor parts = at::empty({count, through.numel()}, through.options());
+          gradients.through = values<C>(parts);
+          cuda::pass_state_gradients<C>(gradients, stream);
+          through = sum_partials(parts, through);
+        },
+        [&] {
+          const auto pass = WEFT_KERNEL_FOR(isa, pass_state_gradients<C>);
+          for_heads(gradients.of, [&](int64_t row, int64_t head) { pass(gradients, row, head); });
+        });
   });
   return through;
 }

@@ -5,31 +5,26 @@
 #include "base/check.h"
 #include "models/kernels/cpu/kernel_for.h"
 #include "models/kernels/cpu/sum_of_squares.h"
-#include "models/kernels/dispatch.h"
-#include "models/kernels/pieces.h"
-
-#ifdef WEFT_CUDA
-#include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
-
 #include "models/kernels/cuda/sum_of_squares.h"
-#endif
+#include "models/kernels/dispatch.h"
+#include "models/kernels/on_device.h"
+#include "models/kernels/pieces.h"
 
 namespace weft {
 namespace {
 
-#ifdef WEFT_CUDA
 template <class C>
-double sum_on_cuda(const std::vector<const C*>& tensors, const std::vector<int64_t>& sizes,
-                   at::Device device) {
-  const c10::cuda::CUDAGuard guard(device);
-  const Tensor sums = at::empty({cuda::count_partial_squares(sizes) + 1},
-                                at::TensorOptions(at::kDouble).device(device));
-  auto* const total = sums.data_ptr<double>();
-  cuda::sum_of_squares(tensors, sizes, total + 1, total, c10::cuda::getCurrentCUDAStream());
-  return sums[0].item<double>();
+double sum_on_cpu(const std::vector<const C*>& tensors, const std::vector<int64_t>& sizes,
+                  cpu::Isa isa) {
+  const auto range = WEFT_KERNEL_FOR(isa, sum_of_squares_range<C>);
+  std::vector<double> sums(count_pieces(sizes));
+  for_each_piece(sizes, [&](const Piece& piece) {
+    sums[piece.number] = range(tensors[piece.tensor] + piece.begin, piece.end - piece.begin);
+  });
+  double sum = 0;
+  for (const double of_piece : sums) sum += of_piece;
+  return sum;
 }
-#endif
 
 template <class C>
 double sum_all(const std::vector<Tensor>& tensors, cpu::Isa isa) {
@@ -42,17 +37,17 @@ double sum_all(const std::vector<Tensor>& tensors, cpu::Isa isa) {
     work.bytes += static_cast<double>(t.nbytes());
   }
   const ProfileSpan span("weft::sum_of_squares", WorkKind::kOptimizer, work);
-#ifdef WEFT_CUDA
-  if (tensors[0].is_cuda()) return sum_on_cuda(values, sizes, tensors[0].device());
-#endif
-  WEFT_CHECK(tensors[0].is_cpu(), "no sum_of_squares on ", tensors[0].device());
-  const auto range = WEFT_KERNEL_FOR(isa, sum_of_squares_range<C>);
-  std::vector<double> sums(count_pieces(sizes));
-  for_each_piece(sizes, [&](const Piece& piece) {
-    sums[piece.number] = range(values[piece.tensor] + piece.begin, piece.end - piece.begin);
-  });
   double sum = 0;
-  for (const double of_piece : sums) sum += of_piece;
+  on_device(
+      "sum_of_squares", tensors[0],
+      [&](auto stream) {
+        const Tensor sums = at::empty({cuda::count_partial_squares(sizes) + 1},
+                                      tensors[0].options().dtype(at::kDouble));
+        auto* const total = sums.data_ptr<double>();
+        cuda::sum_of_squares(values, sizes, total + 1, total, stream);
+        sum = sums[0].item<double>();
+      },
+      [&] { sum = sum_on_cpu(values, sizes, isa); });
   return sum;
 }
 

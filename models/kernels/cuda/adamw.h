@@ -2,9 +2,8 @@
 // Raw CUDA kernel of models/kernels/adamw.h, instantiated for float and double.
 #include <vector>
 
-#include <cuda_runtime_api.h>
-
 #include "models/kernels/adamw_raw.h"
+#include "models/kernels/cuda/stream.h"
 
 namespace weft::cuda {
 

@@ -1,9 +1,8 @@
 #pragma once
 // Raw CUDA kernels of models/kernels/causal_conv.h, instantiated for float, double and Bf16. They
 // run on `stream`; at most kConvMaxTaps taps.
-#include <cuda_runtime_api.h>
-
 #include "models/kernels/causal_conv_raw.h"
+#include "models/kernels/cuda/stream.h"
 
 namespace weft::cuda {
 

@@ -1,9 +1,8 @@
 #pragma once
 // Raw CUDA kernel of models/kernels/cross_entropy.h, instantiated for float, double and Bf16. A row
 // whose target is not below vocab becomes NaN: nll, penalty and gradient.
-#include <cuda_runtime_api.h>
-
 #include "models/kernels/cross_entropy_raw.h"
+#include "models/kernels/cuda/stream.h"
 
 namespace weft::cuda {
 

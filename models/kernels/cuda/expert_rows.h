@@ -1,8 +1,7 @@
 #pragma once
 // Raw CUDA kernels of models/kernels/expert_rows.h, instantiated for float, double and Bf16. They
 // run on `stream`; all pointers, `pieces` too, are the device's.
-#include <cuda_runtime_api.h>
-
+#include "models/kernels/cuda/stream.h"
 #include "models/kernels/expert_rows_raw.h"
 
 namespace weft::cuda {

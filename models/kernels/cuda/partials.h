@@ -1,7 +1,6 @@
 #pragma once
 // Adding up what the tasks of a backward pass leave behind, on a GPU.
-#include <cuda_runtime_api.h>
-
+#include "models/kernels/cuda/stream.h"
 #include "models/kernels/raw.h"
 
 namespace weft::cuda {

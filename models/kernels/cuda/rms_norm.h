@@ -1,8 +1,7 @@
 #pragma once
 // Raw CUDA kernels of models/kernels/rms_norm.h, instantiated for float, double and Bf16 alone and
 // for float with Bf16. They run on `stream`.
-#include <cuda_runtime_api.h>
-
+#include "models/kernels/cuda/stream.h"
 #include "models/kernels/rms_norm_raw.h"
 
 namespace weft::cuda {

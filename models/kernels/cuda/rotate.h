@@ -1,8 +1,7 @@
 #pragma once
 // Raw CUDA kernels of models/kernels/rotate.h, instantiated for float, double and Bf16. They run on
 // `stream`.
-#include <cuda_runtime_api.h>
-
+#include "models/kernels/cuda/stream.h"
 #include "models/kernels/rotate_raw.h"
 
 namespace weft::cuda {

@@ -1,8 +1,7 @@
 #pragma once
 // Raw CUDA kernels of models/kernels/selective_scan.h, instantiated for float, double and Bf16.
 // They run on `stream` and need compute capability 8.0.
-#include <cuda_runtime_api.h>
-
+#include "models/kernels/cuda/stream.h"
 #include "models/kernels/selective_scan_raw.h"
 
 namespace weft::cuda {

@@ -1,8 +1,7 @@
 #pragma once
 // Raw CUDA kernels of models/kernels/silu_mul.h, instantiated for float, double and Bf16. They run
 // on `stream`.
-#include <cuda_runtime_api.h>
-
+#include "models/kernels/cuda/stream.h"
 #include "models/kernels/silu_mul_raw.h"
 
 namespace weft::cuda {

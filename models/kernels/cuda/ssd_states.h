@@ -1,8 +1,7 @@
 #pragma once
 // Raw CUDA kernels of models/kernels/ssd_states.h, instantiated for float and double. They run on
 // `stream`.
-#include <cuda_runtime_api.h>
-
+#include "models/kernels/cuda/stream.h"
 #include "models/kernels/ssd_states_raw.h"
 
 namespace weft::cuda {

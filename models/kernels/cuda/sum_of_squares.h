@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include <cuda_runtime_api.h>
+#include "models/kernels/cuda/stream.h"
 
 namespace weft::cuda {
 
