@@ -6,7 +6,6 @@ Markdown table: tokens a second of both, their ratio, and weft's share of the me
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -15,6 +14,8 @@ import time
 
 import torch
 import transformers
+
+from workers import machine
 
 PROMPT = [[1 + 7 * i % 1000 for i in range(16)]]
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -95,7 +96,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     transformers.logging.set_verbosity_error()
-    print(f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+    print(f"{machine()}; {torch.get_num_threads()} threads; torch {torch.__version__}, "
           f"transformers {transformers.__version__}, {arguments.tokens} tokens after "
           f"{len(PROMPT[0])}, medians of {arguments.rounds} alternating runs\n")
     print("| model | parameters | precision | weft, tokens/s | transformers, tokens/s | ratio | "

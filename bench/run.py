@@ -7,7 +7,7 @@ from importlib.metadata import version
 import lengths
 import slices
 import steps
-from workers import CORES
+from workers import CORES, machine
 
 PARTS = ("steps", "slices", "longest", "peaks")
 
@@ -38,7 +38,7 @@ def main() -> int:
             parser.error(f"no part '{part}'; there are {', '.join(PARTS)}")
     parts = arguments.parts or PARTS
     program, threads = arguments.program, arguments.threads
-    print(f"{CORES} cores, {threads} threads, torch {version('torch')}, transformers "
+    print(f"{machine()}; {threads} threads; torch {version('torch')}, transformers "
           f"{version('transformers')}, mambapy {version('mambapy')}\n")
     if "steps" in parts:
         steps.report(program, threads, arguments.repetitions, arguments.only, arguments.precision)

@@ -5,8 +5,10 @@ and repeated.
 """
 
 import ctypes.util
+import glob
 import json
 import os
+import pathlib
 import resource
 import subprocess
 import sys
@@ -79,6 +81,27 @@ class Worker:
     def close(self) -> None:
         self.process.stdin.close()
         self.process.wait()
+
+
+def machine() -> str:
+    """What figures depend on: processor, instructions for bf16, caches of a core."""
+    cpu = {}
+    with open("/proc/cpuinfo") as lines:
+        for line in lines:
+            key, _, value = line.partition(":")
+            cpu.setdefault(key.strip(), value.strip())
+    units = [name for name in ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
+             if name in cpu.get("flags", "").split()]
+    caches = []
+    for folder in sorted(glob.glob("/sys/devices/system/cpu/cpu0/cache/index*")):
+        level, kind, size = (pathlib.Path(folder, name).read_text().strip()
+                             for name in ("level", "type", "size"))
+        if kind != "Instruction":
+            caches.append(f"L{level} {size}")
+    family = ", ".join(f"{key.removeprefix('cpu ')} {cpu[key]}" for key in ("cpu family", "model")
+                       if key in cpu)
+    return ", ".join([f"{CORES} cores of {cpu.get('model name', 'an unknown processor')} ({family})",
+                      *units[:1], *caches])
 
 
 def busy_seconds() -> float:
