@@ -20,6 +20,7 @@
 #include <ATen/ops/zeros.h>
 
 #include "base/check.h"
+#include "cli/allocator.h"
 #include "cli/openmp.h"
 #include "models/flops.h"
 #include "models/kernels/matmul.h"
@@ -158,5 +159,6 @@ int main(int argc, char** argv) {
     return 2;
   }
   weft::limit_openmp_spinning(argv);
+  weft::give_back_kept_memory_when_short();
   return weft::run(argc, argv);
 }

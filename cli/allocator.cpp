@@ -1,3 +1,9 @@
+#include "cli/allocator.h"
+
+#include <c10/core/CPUAllocator.h>
+
+#include "base/retrying_allocator.h"
+
 // jemalloc's settings, which it reads under this name before main. Training allocates the same
 // large blocks step after step: freed pages are kept (a decay of -1) instead of being given back
 // and cleared anew, and large blocks share the arenas of small ones, so that pieces of other sizes
@@ -10,3 +16,20 @@ extern const char* malloc_conf;
 const char* malloc_conf =  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
     "dirty_decay_ms:-1,muzzy_decay_ms:-1,oversize_threshold:0,narenas:1,thp:always,retain:false";
 }
+
+// jemalloc's; not there where sanitizers bring an allocator of their own.
+extern "C" int mallctl(const char* name, void* old, size_t* old_size, void* value,
+                       size_t value_size) __attribute__((weak));
+
+namespace weft {
+
+void give_back_kept_memory_when_short() {
+  if (mallctl == nullptr) return;
+  // Tensors that end with the program still give their memory back to it.
+  static auto* const allocator = new RetryingAllocator(*c10::GetDefaultCPUAllocator(), [] {
+    mallctl("arena.0.purge", nullptr, nullptr, nullptr, 0);
+  });
+  c10::SetCPUAllocator(allocator);
+}
+
+}  // namespace weft

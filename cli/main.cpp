@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/schema.h"
+#include "cli/allocator.h"
 #include "cli/commands.h"
 #include "cli/openmp.h"
 
@@ -77,6 +78,7 @@ int run_command(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   weft::limit_openmp_spinning(argv);
+  weft::give_back_kept_memory_when_short();
   try {
     return weft::run_command(argc, argv);
   } catch (const std::exception& error) {

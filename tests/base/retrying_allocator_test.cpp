@@ -1,0 +1,61 @@
+#include "base/retrying_allocator.h"
+
+#include "gtest/gtest.h"
+#include <c10/core/CPUAllocator.h>
+#include <c10/util/Exception.h>
+
+namespace weft {
+namespace {
+
+// Memory of LibTorch's own allocator, if any is left.
+class Limited final : public c10::Allocator {
+ public:
+  bool has_memory = true;
+  int calls = 0;
+
+  c10::DataPtr allocate(size_t bytes) override {
+    ++calls;
+    TORCH_CHECK(has_memory, "can't allocate memory: you tried to allocate ", bytes, " bytes.");
+    return own_.allocate(bytes);
+  }
+  c10::DeleterFnPtr raw_deleter() const override { return own_.raw_deleter(); }
+  void copy_data(void* to, const void* from, size_t bytes) const override {
+    own_.copy_data(to, from, bytes);
+  }
+
+ private:
+  c10::Allocator& own_ = *c10::GetDefaultCPUAllocator();
+};
+
+TEST(RetryingAllocator, AsksOnceWhereThereIsMemory) {
+  Limited inner;
+  int releases = 0;
+  RetryingAllocator allocator(inner, [&] { ++releases; });
+  EXPECT_NE(allocator.allocate(64).get(), nullptr);
+  EXPECT_EQ(inner.calls, 1);
+  EXPECT_EQ(releases, 0);
+}
+
+TEST(RetryingAllocator, AsksAgainAfterARelease) {
+  Limited inner;
+  inner.has_memory = false;
+  RetryingAllocator allocator(inner, [&] { inner.has_memory = true; });
+  const c10::DataPtr memory = allocator.allocate(64);
+  ASSERT_NE(memory.get(), nullptr);
+  EXPECT_EQ(inner.calls, 2);
+  const c10::DataPtr copy = allocator.clone(memory.get(), 64);
+  EXPECT_NE(copy.get(), memory.get());
+}
+
+TEST(RetryingAllocator, PassesTheSecondFailureOn) {
+  Limited inner;
+  inner.has_memory = false;
+  int releases = 0;
+  RetryingAllocator allocator(inner, [&] { ++releases; });
+  EXPECT_THROW(allocator.allocate(64), c10::Error);
+  EXPECT_EQ(releases, 1);
+  EXPECT_EQ(inner.calls, 2);
+}
+
+}  // namespace
+}  // namespace weft
