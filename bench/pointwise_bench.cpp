@@ -260,9 +260,10 @@ Case make_adamw(at::ScalarType type) {
                       step.beta1, step.beta2, step.weight_decay, step.eps, /*amsgrad=*/false,
                       /*maximize=*/false);
     for (size_t i = 0; i < copies.size(); ++i) copies[i].copy_(masters[i]);
+    for (const Tensor& gradient : gradients) gradient.zero_();
   };
-  // Reads gradients; reads and writes masters and both moments; writes copies.
-  return {7 * bytes_of(masters) + bytes_of(copies), [=] { adamw(parameters, step); }, peer};
+  // Reads and writes masters, gradients and both moments; writes copies.
+  return {8 * bytes_of(masters) + bytes_of(copies), [=] { adamw(parameters, step); }, peer};
 }
 
 Case make_sum_of_squares(at::ScalarType) {

@@ -79,7 +79,6 @@ class Worker {
     const StepResult result =
         compute_gradients(model_, store_, batches_, recipe_.loss, recipe_.optim.clip_norm);
     optimizer_.update(steps_++, recipe_.stages[0].schedule.peak, result.clip_factor);
-    store_.clear_gradients();
     const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
     std::printf("{\"ms\": %.3f, \"loss\": %.6f}\n", time.count(), result.loss);
   }

@@ -47,7 +47,7 @@ class Optimizer final {
 
   // One update of every master from gradient_scale * `gradient`, as update number `step` (0-based,
   // counts all updates of the run: bias correction uses step + 1) at learning rate `lr`, and of the
-  // compute values with them. Leaves gradients as they are.
+  // compute values with them. Leaves gradients zero.
   void update(int64_t step, double lr, double gradient_scale = 1);
 
   // The moments as logical tensors "<name>.m" and "<name>.v", sharing storage: for checkpoints, in

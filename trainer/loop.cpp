@@ -183,8 +183,8 @@ absl::Status Run::update(const StepPlace& place, RunMetrics& metrics) {
   } else {
     log_.warning("update ", state_.step + 1, " skipped: loss ", result.loss, ", gradient norm ",
                  result.grad_norm, " (running mean ", state_.grad_norm_mean, ")");
+    store_.clear_gradients();
   }
-  store_.clear_gradients();
   ++state_.step;
   state_.tokens += stage.batch_tokens;
   WEFT_RETURN_IF_ERROR(metrics.step(state_, result, lr, stage));

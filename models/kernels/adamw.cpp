@@ -49,12 +49,12 @@ void update_all(const std::vector<AdamWTensors>& parameters, const AdamWStep& st
   Work work;
   for (const AdamWTensors& p : parameters) {
     values.push_back({.master = p.master.data_ptr<C>(),
-                      .gradient = p.gradient.const_data_ptr<C>(),
+                      .gradient = p.gradient.data_ptr<C>(),
                       .m = p.m.data_ptr<C>(),
                       .v = p.v.data_ptr<C>(),
                       .copy = p.copy.defined() ? static_cast<Bf16*>(p.copy.data_ptr()) : nullptr});
     sizes.push_back(p.master.numel());
-    work.bytes += moving({p.master, p.master, p.gradient, p.m, p.m, p.v, p.v, p.copy}).bytes;
+    work.bytes += 2 * moving({p.master, p.gradient, p.m, p.v}).bytes + moving({p.copy}).bytes;
   }
   const ProfileSpan span("weft::adamw", WorkKind::kOptimizer, work);
   const AdamWUpdate<C> update = raw_update<C>(step);

@@ -1,6 +1,7 @@
 #pragma once
 // AdamW (arXiv:1711.05101, with the learning rate in front of the decay) in one pass over memory:
-// clipping, both moments, the master and its copy in the compute type.
+// clipping, both moments, the master and its copy in the compute type; gradients are left zero, for
+// the next step to add to.
 #include <vector>
 
 #include "base/tensor.h"
@@ -20,8 +21,8 @@ struct AdamWStep {
   double gradient_scale = 1;  // what clipping multiplies all gradients by
 };
 
-// Updates all but the gradients; all masters are of one type and on one device. The same bits for
-// any number of threads. Errors: other shapes and types are a programmer's error.
+// All masters are of one type and on one device. The same bits for any number of threads. Errors:
+// other shapes and types are a programmer's error.
 void adamw(const std::vector<AdamWTensors>& parameters, const AdamWStep& step,
            cpu::Isa isa = cpu::best_isa());
 

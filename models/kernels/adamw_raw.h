@@ -17,7 +17,7 @@ struct AdamWUpdate {
 template <class C>
 struct AdamWValues {
   C* master;
-  const C* gradient;
+  C* gradient;  // left zero
   C *m, *v;
   Bf16* copy;  // of the new master; null: none
 };

@@ -44,7 +44,7 @@ void run_adamw(const std::vector<AdamWTensors>& parameters) {
   std::vector<AdamWValues<C>> raw;
   std::vector<int64_t> sizes;
   for (const AdamWTensors& p : parameters) {
-    raw.push_back({values<C>(p.master), values<const C>(p.gradient), values<C>(p.m), values<C>(p.v),
+    raw.push_back({values<C>(p.master), values<C>(p.gradient), values<C>(p.m), values<C>(p.v),
                    p.copy.defined() ? values<Bf16>(p.copy) : nullptr});
     sizes.push_back(p.master.numel());
   }

@@ -6,6 +6,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/sqrt.h>
+#include <ATen/ops/zeros_like.h>
 
 #include "models/kernels/adamw.h"
 #include "tests/support/closeness.h"
@@ -52,7 +53,7 @@ inline AdamWTensors adamw_truth(const AdamWTensors& p) {
   const Tensor start = p.master.to(at::kDouble);
   const Tensor decayed = start - start * (step.lr * step.weight_decay);
   return {.master = decayed - m_hat / (at::sqrt(v_hat) + step.eps) * step.lr,
-          .gradient = p.gradient.clone(),
+          .gradient = at::zeros_like(p.gradient),
           .m = m,
           .v = v,
           .copy = {}};

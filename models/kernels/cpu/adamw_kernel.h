@@ -27,6 +27,7 @@ void adamw_range(const AdamWUpdate<C>& update, const AdamWValues<C>& values, int
     store(at.m + i, m, some);
     store(at.v + i, v, some);
     store(at.master + i, p, some);
+    store(at.gradient + i, Vec<C>{}, some);
     if (at.copy != nullptr) store_copy(at.copy + i, p, some);
   }
 }

@@ -13,6 +13,7 @@ __device__ void update_pack(const AdamWUpdate<C>& u, const AdamWValues<C>& at, i
   Pack<C, kCount> m = load_pack<kCount>(at.m + first), v = load_pack<kCount>(at.v + first);
   Pack<C, kCount> master = load_pack<kCount>(at.master + first);
   Pack<Bf16, kCount> copy;
+  Pack<C, kCount> zeros;
 #pragma unroll
   for (int i = 0; i < kCount; ++i) {
     const C g = gradient.values[i] * u.gradient_scale;
@@ -23,10 +24,12 @@ __device__ void update_pack(const AdamWUpdate<C>& u, const AdamWValues<C>& at, i
     p -= u.step_size * m.values[i] / (sqrt(v.values[i]) * u.root_scale + u.eps);
     master.values[i] = p;
     narrow(static_cast<float>(p), &copy.values[i]);
+    zeros.values[i] = 0;
   }
   store_pack(m, at.m + first);
   store_pack(v, at.v + first);
   store_pack(master, at.master + first);
+  store_pack(zeros, at.gradient + first);
   if (at.copy != nullptr) store_pack(copy, at.copy + first);
 }
 
@@ -41,7 +44,7 @@ __device__ void update_range(const AdamWUpdate<C>& update, const AdamWValues<C>&
   if (rest + threadIdx.x < end) update_pack<1>(update, at, rest + threadIdx.x);
 }
 
-// A block a piece. Bound by reading four tensors and writing three and the copy.
+// A block a piece. Bound by reading four tensors and writing them and the copy.
 template <class C>
 __global__ void __launch_bounds__(kThreads)
     update_kernel(const __grid_constant__ AdamWUpdate<C> update,
