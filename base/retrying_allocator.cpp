@@ -1,5 +1,6 @@
 #include "base/retrying_allocator.h"
 
+#include <cstring>
 #include <utility>
 
 #include <c10/util/Exception.h>
@@ -12,9 +13,11 @@ RetryingAllocator::RetryingAllocator(c10::Allocator& inner, std::function<void()
 c10::DataPtr RetryingAllocator::allocate(size_t bytes) {
   try {
     return inner_.allocate(bytes);
-  } catch (const c10::Error&) {
-    release_();
+  } catch (const c10::Error& error) {
+    if (std::strstr(error.what_without_backtrace(), "allocate memory") == nullptr) throw;
   }
+  const std::lock_guard lock(mutex_);
+  release_();
   return inner_.allocate(bytes);
 }
 

@@ -2,12 +2,14 @@
 // A second attempt at host memory, for programs whose allocator keeps freed memory.
 #include <cstddef>
 #include <functional>
+#include <mutex>
 
 #include <c10/core/Allocator.h>
 
 namespace weft {
 
-// LibTorch's allocator `inner`; where it finds no memory, `release` runs and it is asked again.
+// LibTorch's allocator `inner`; where it finds no memory, `release` runs and it is asked again, for
+// one thread at a time: memory that another thread is about to give back counts.
 class RetryingAllocator final : public c10::Allocator {
  public:
   RetryingAllocator(c10::Allocator& inner, std::function<void()> release);
@@ -22,6 +24,7 @@ class RetryingAllocator final : public c10::Allocator {
 
  private:
   c10::Allocator& inner_;
+  std::mutex mutex_;
   std::function<void()> release_;
 };
 

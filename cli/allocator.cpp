@@ -1,5 +1,8 @@
 #include "cli/allocator.h"
 
+#include <cstdio>
+#include <utility>
+
 #include <c10/core/CPUAllocator.h>
 
 #include "base/retrying_allocator.h"
@@ -22,13 +25,27 @@ extern "C" int mallctl(const char* name, void* old, size_t* old_size, void* valu
                        size_t value_size) __attribute__((weak));
 
 namespace weft {
+namespace {
+
+void give_back_kept_memory(bool is_first) {
+  // Of all arenas, however many an environment variable asks for (MALLCTL_ARENAS_ALL).
+  const int error = mallctl("arena.4096.purge", nullptr, nullptr, nullptr, 0);
+  if (!is_first) return;
+  std::fprintf(stderr,
+               error == 0
+                   ? "weft: memory is short: what was kept of freed memory is given back "
+                     "whenever none is left, which takes time\n"
+                   : "weft: memory is short, and none of the freed memory can be given back\n");
+}
+
+}  // namespace
 
 void give_back_kept_memory_when_short() {
   if (mallctl == nullptr) return;
   // Tensors that end with the program still give their memory back to it.
-  static auto* const allocator = new RetryingAllocator(*c10::GetDefaultCPUAllocator(), [] {
-    mallctl("arena.0.purge", nullptr, nullptr, nullptr, 0);
-  });
+  static auto* const allocator = new RetryingAllocator(
+      *c10::GetDefaultCPUAllocator(),
+      [is_first = true]() mutable { give_back_kept_memory(std::exchange(is_first, false)); });
   c10::SetCPUAllocator(allocator);
 }
 

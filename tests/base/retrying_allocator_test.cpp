@@ -8,7 +8,7 @@ namespace weft {
 namespace {
 
 // Memory of LibTorch's own allocator, if any is left.
-class Limited final : public c10::Allocator {
+class Limited : public c10::Allocator {
  public:
   bool has_memory = true;
   int calls = 0;
@@ -45,6 +45,16 @@ TEST(RetryingAllocator, AsksAgainAfterARelease) {
   EXPECT_EQ(inner.calls, 2);
   const c10::DataPtr copy = allocator.clone(memory.get(), 64);
   EXPECT_NE(copy.get(), memory.get());
+}
+
+TEST(RetryingAllocator, PassesOtherErrorsOn) {
+  class Refusing final : public Limited {
+    c10::DataPtr allocate(size_t) override { TORCH_CHECK(false, "negative size"); }
+  } inner;
+  int releases = 0;
+  RetryingAllocator allocator(inner, [&] { ++releases; });
+  EXPECT_THROW(allocator.allocate(64), c10::Error);
+  EXPECT_EQ(releases, 0);
 }
 
 TEST(RetryingAllocator, PassesTheSecondFailureOn) {

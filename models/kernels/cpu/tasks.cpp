@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <atomic>
-#include <new>
 
 #include <ATen/Parallel.h>
+#include <c10/core/CPUAllocator.h>
+#include <c10/core/alignment.h>
 #include <c10/util/BFloat16.h>
 
 namespace weft::cpu {
@@ -14,8 +15,6 @@ float narrow(float x, float) { return x; }
 double narrow(double x, double) { return x; }
 Bf16 narrow(float x, Bf16) { return Bf16{c10::BFloat16(x).x}; }
 
-constexpr std::align_val_t kAlignment{64};
-
 struct AtEnd {
   const std::function<void()>& f;
   ~AtEnd() { f(); }
@@ -23,11 +22,16 @@ struct AtEnd {
 
 }  // namespace
 
-void AlignedDelete::operator()(std::byte* memory) const { ::operator delete(memory, kAlignment); }
+// From where tensors have theirs: it asks again where memory is short (base/retrying_allocator.h).
+static_assert(c10::gAlignment >= 64);
+
+void AlignedDelete::operator()(std::byte* memory) const {
+  c10::GetCPUAllocator()->raw_deallocate(memory);
+}
 
 AlignedBytes aligned_bytes(int64_t size) {
-  return AlignedBytes(
-      static_cast<std::byte*>(::operator new(static_cast<size_t>(size), kAlignment)));
+  void* const memory = c10::GetCPUAllocator()->raw_allocate(static_cast<size_t>(size));
+  return AlignedBytes(static_cast<std::byte*>(memory));
 }
 
 void run_tasks(int64_t count, int64_t workspace_bytes, const std::function<void(int64_t, void*)>& f,
