@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/tensor.h"
-#include "models/host_stash.h"
+#include "models/kernels/host_stash.h"
 
 namespace weft {
 
