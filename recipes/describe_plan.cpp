@@ -188,18 +188,23 @@ std::string memory_lines(const Recipe& recipe) {
                                    : "fp64",
                       ":\n", line("parameters", plan.parameters), line("gradients", plan.gradients),
                       line("optimizer", plan.optimizer), line("activations", plan.activations),
-                      line("working", plan.working), line("total", plan.total()));
+                      line("working", plan.working), line("total", plan.total()),
+                      plan.host > 0 ? line("in its host", plan.host) : "");
 }
 
 std::string longest_line(const Recipe& recipe, std::optional<int64_t> memory_bytes) {
   // A GPU that isn't here has no memory to fit into.
   const bool cuda = runs_on_cuda(recipe);
   if (!memory_bytes.has_value() && cuda && !at::hasCUDA()) return "";
-  const int64_t bytes = memory_bytes.value_or(available_memory(cuda ? at::kCUDA : at::kCPU));
-  const int64_t longest = longest_sequence(recipe, compute_bytes(recipe), bytes);
-  return absl::StrFormat("longest sequence that fits in %s: %s\n",
-                         gib_text(static_cast<double>(bytes)),
-                         longest == 0 ? "none" : grouped(longest) + " tokens, one a forward pass");
+  const Room room = memory_bytes.has_value() ? Room{.device = *memory_bytes} : room_here(recipe);
+  const LongestSequence longest = longest_sequence(recipe, compute_bytes(recipe), room);
+  return absl::StrFormat(
+      "longest sequence that fits in %s: %s\n", gib_text(static_cast<double>(room.device)),
+      longest.tokens == 0
+          ? "none"
+          : absl::StrCat(
+                grouped(longest.tokens), " tokens, one a forward pass",
+                longest.plan.host > 0 ? absl::StrCat(" (", plan_text(longest.plan), ")") : ""));
 }
 
 }  // namespace

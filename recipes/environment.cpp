@@ -141,22 +141,30 @@ void check_environment(const Recipe& recipe, const Use& use, Problems& problems)
 void check_memory(Recipe& recipe, const Use& use, Problems& problems) {
   const bool cuda = runs_on_cuda(recipe);
   if (cuda && !at::hasCUDA() && !use.memory.has_value()) return;
-  const at::DeviceType device = cuda ? at::kCUDA : at::kCPU;
   const int width = compute_bytes(recipe);
-  const int64_t available = use.memory.has_value() ? *use.memory : available_memory(device);
+  const Room room = use.memory.has_value() ? Room{.device = *use.memory} : room_here(recipe);
   const MiniSequences before = recipe.memory.mini_sequences;
-  const int64_t needed = fit_mini_sequences(recipe, width, available);
+  const MemoryPlan plan = fit_mini_sequences(recipe, width, room);
   if (!(recipe.memory.mini_sequences == before)) {
     problems.warn("memory.mini_sequences", "is auto, which is small here, for lack of memory");
   }
-  if (needed <= available) return;
-  const std::string have = use.memory.has_value()
-                               ? absl::StrCat(gib_text(static_cast<double>(available)), " is given")
-                               : available_words(device);
+  if (fits(plan, room)) return;
+  const std::string advice = fitting_words(recipe, width, room);
+  if (plan.total() > room.device) {
+    const std::string have =
+        use.memory.has_value()
+            ? absl::StrCat(gib_text(static_cast<double>(room.device)), " is given")
+            : available_words(cuda ? at::kCUDA : at::kCPU);
+    report_for(use.purpose)(
+        problems, "model",
+        absl::StrCat("training needs ", gib_text(static_cast<double>(plan.total())), " of memory, ",
+                     have, "; ", advice));
+    return;
+  }
   report_for(use.purpose)(
-      problems, "model",
-      absl::StrCat("training needs ", gib_text(static_cast<double>(needed)), " of memory, ", have,
-                   "; ", fitting_words(recipe, width, available)));
+      problems, "memory.offload",
+      absl::StrCat("takes ", gib_text(static_cast<double>(plan.host)),
+                   " of memory in the GPU's host, ", available_words(at::kCPU), "; ", advice));
 }
 
 }  // namespace weft

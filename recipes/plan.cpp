@@ -2,7 +2,10 @@
 #include "recipes/plan.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
+#include <numeric>
+#include <set>
 
 #include "absl/container/flat_hash_map.h"
 #include <ATen/Parallel.h>
@@ -190,6 +193,20 @@ double largest_matrix(const ParameterTable& table) {
   return largest;
 }
 
+// Layers' inputs, and the program: LibTorch's allocator of pinned memory rounds up to a power of
+// two, and keeps blocks of every size that a stage had.
+double host_bytes(const Recipe& recipe, const ModelConfig& config, Widths w) {
+  double layers = 0;
+  for (size_t i = 0; i < config.layers.size(); ++i) layers += recipe.memory.recomputes(i) ? 1 : 0;
+  std::set<double> blocks;
+  for (const StageConfig& stage : recipe.stages) {
+    const double input = static_cast<double>(*stage.micro_batch_tokens * config.hidden_size) *
+                         (config.residual_fp32 ? w.m : w.x);
+    blocks.insert(std::exp2(std::ceil(std::log2(input))));
+  }
+  return kProcessBytes + layers * std::accumulate(blocks.begin(), blocks.end(), 0.0);
+}
+
 int64_t to_bytes(double bytes) {
   return bytes < 9e18 ? static_cast<int64_t>(bytes) : std::numeric_limits<int64_t>::max() / 8;
 }
@@ -223,6 +240,7 @@ MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes) {
   const MiniSequences& mini_sequences = recipe.memory.mini_sequences;
   const double threads = static_cast<double>(recipe.threads.value_or(at::get_num_threads()));
   const double n = static_cast<double>(tokens), d = static_cast<double>(config.hidden_size);
+  const bool offload = recipe.memory.offload && runs_on_cuda(recipe);
   double kept = n * norm_bytes(d, w), largest = 0;
   for (size_t i = 0; i < config.layers.size(); ++i) {
     const LayerConfig& layer = config.layers[i];
@@ -237,8 +255,8 @@ MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes) {
                                   ? n * layer_product_bytes(layer, d, w, rows.in_slices())
                                   : 0;
       const double input = n * d * (config.residual_fp32 ? w.m : w.x);
-      kept += products + (recipe.memory.offload ? 0 : input);
-      const double on_their_way = recipe.memory.offload ? 2 * input : 0;  // out, or back
+      kept += products + (offload ? 0 : input);
+      const double on_their_way = offload ? 2 * input : 0;  // out, or back
       largest =
           std::max(largest, (1 + kGradientShare) * bytes + fixed + slice + on_their_way - products);
     } else {
@@ -251,7 +269,8 @@ MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes) {
           .optimizer = to_bytes(2 * w.m * masters),
           .activations = to_bytes(kept),
           .working = to_bytes(head_bytes(config, mini_sequences, tokens, w) + largest + apart +
-                              kProcessBytes)};
+                              kProcessBytes),
+          .host = to_bytes(offload ? host_bytes(recipe, config, w) : 0)};
 }
 
 }  // namespace weft

@@ -17,6 +17,7 @@ struct MemoryPlan {
   int64_t optimizer = 0;    // moments
   int64_t activations = 0;  // kept for the backward pass of one micro-batch
   int64_t working = 0;  // a slice of logits, the hidden states' gradient, one layer's temporaries
+  int64_t host = 0;     // in a GPU's host, for what memory.offload takes there; not in total()
   int64_t total() const { return parameters + gradients + optimizer + activations + working; }
 };
 

@@ -102,9 +102,11 @@ TEST(PlanMemory, MiniSequencesByHand) {
 }
 
 // Two llama layers of 40 tokens.
-MemoryPlan plan_of_two(const char* memory, int compute_bytes, const char* residual_fp32 = "false") {
+MemoryPlan plan_of_two(const char* memory, int compute_bytes, const char* residual_fp32 = "false",
+                       const char* device = "cpu") {
   const auto recipe =
-      parse_recipe(absl::StrCat("name: two\nmodel: {family: llama, hidden_size: 64, num_layers: 2, "
+      parse_recipe(absl::StrCat("name: two\ndevice: ", device,
+                                "\nmodel: {family: llama, hidden_size: 64, num_layers: 2, "
                                 "num_heads: 2, intermediate_size: 128, residual_fp32: ",
                                 residual_fp32, "}\nmemory: ", memory,
                                 "\nstages:\n- {steps: 1, sequence_length: 40, batch_tokens: 40, "
@@ -127,12 +129,25 @@ TEST(PlanMemory, RecomputedBlocksByHand) {
   EXPECT_EQ(half.activations, layer + final_norm + n * 4 * d);
   EXPECT_EQ(half.working, block.working);
   // Inputs in the host's memory, but two on their way.
-  const MemoryPlan offloaded = plan_of_two("{recompute: block, offload: true}", 4);
-  EXPECT_EQ(offloaded.activations, final_norm);
-  EXPECT_EQ(offloaded.working, block.working + 2 * n * 4 * d);
+  EXPECT_EQ(block.host, 0);
   EXPECT_EQ(plan_of_two("{recompute: block}", 2, "true").activations -
                 plan_of_two("{recompute: block}", 2, "false").activations,
             2 * n * 2 * d);
+}
+
+// Inputs in the host's memory, each in a block of a power of two, but two on their way.
+TEST(PlanMemory, OffloadedBlocksByHand) {
+  const int64_t n = 40, d = 64, input = n * 4 * d;
+  const auto plan = [](const char* memory) { return plan_of_two(memory, 4, "false", "cuda"); };
+  const MemoryPlan block = plan("{recompute: block}"),
+                   offloaded = plan("{recompute: block, offload: true}");
+  EXPECT_EQ(offloaded.activations, block.activations - 2 * input);
+  EXPECT_EQ(offloaded.working, block.working + 2 * input);
+  EXPECT_EQ(input, 10240);
+  const int64_t program = 250'000'000;
+  EXPECT_EQ(offloaded.host, program + 2 * 16384);
+  EXPECT_EQ(block.host, 0);
+  EXPECT_EQ(plan("{recompute: block, recompute_every: 2, offload: true}").host, program + 16384);
 }
 
 // Selective: of the first layer its input, q, k, v, the attention's output, sums of H heads and the
@@ -221,6 +236,19 @@ TEST(DescribePlan, CountsFiftyTwoBillionParameters) {
   const Recipe recipe = with_sets(WEFT_SOURCE_DIR "/configs/models/jamba-v0.1.yaml", {});
   const std::string text = describe_plan(recipe);
   EXPECT_NE(text.find("51,570,323,328  12,110,311,296"), std::string::npos) << text;
+}
+
+TEST(DescribePlan, SaysWhatWaitsInTheHostOfAGpu) {
+  Recipe recipe = with_sets(WEFT_SOURCE_DIR "/configs/models/llama-small.yaml", {});
+  recipe.device = DeviceKind::kCuda;
+  recipe.memory.recompute = Recompute::kBlock;
+  recipe.memory.offload = true;
+  const std::string text = describe_plan(recipe, int64_t{80} << 30);
+  EXPECT_NE(text.find("\n  in its host  "), std::string::npos) << text;
+  const size_t longest = text.find("\nlongest sequence that fits in 80.0 GiB: ");
+  ASSERT_NE(longest, std::string::npos) << text;
+  EXPECT_NE(text.find(" tokens, one a forward pass (", longest), std::string::npos) << text;
+  EXPECT_NE(text.find(" GiB in its host)\n", longest), std::string::npos) << text;
 }
 
 TEST(DescribePlan, CountsTheParametersOfLlamaSmall) {

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "base/check.h"
+#include "models/kernels/host_stash.h"
 #include "recipes/load.h"
 #include "tests/recipes/broken_recipes.h"
 
@@ -51,6 +52,20 @@ TEST(OutOfMemory, TakesTheSizeOfAGpusAllocatorAsItIs) {
       {"allocate", "allocator", 1},
       "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 3 GiB");
   EXPECT_TRUE(has(words_of(error), "it asked for 2.50 GiB more; "));
+}
+
+TEST(OutOfMemory, KnowsThatOfAGpusOwnCalls) {
+  const auto error = [](const char* words) { return c10::Error({"launch", "kernel", 1}, words); };
+  EXPECT_TRUE(has(words_of(error("CUDA error: out of memory\nCUDA kernel errors might be")),
+                  "training does not fit into memory: this "));
+  EXPECT_EQ(words_of(error("CUDA error: an illegal memory access was encountered")), "");
+}
+
+TEST(OutOfMemory, SaysWhereTheHostHasNoneForWhatIsOffloaded) {
+  const std::string words = words_of(HostMemoryError(4096));
+  EXPECT_EQ(
+      words.find("what memory.offload takes out of the GPU does not fit into its host: this "), 0u);
+  EXPECT_TRUE(has(words, " GiB, of which this recipe was expected to take ")) << words;
 }
 
 TEST(OutOfMemory, KnowsItFromOtherFailures) {
