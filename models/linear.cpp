@@ -32,9 +32,9 @@ Linear::Linear(const ParameterStore& store, const std::string& name)
   sums.bias = store.gradient(name + ".bias");
 }
 
-Tensor Linear::operator()(const Tensor& x) const {
+Tensor Linear::operator()(const Tensor& x, Values values) const {
   if (is_few_rows(x)) return row_linear(x, weight, bias);
-  return linear_product(x, weight, bias, sums);
+  return linear_product(x, weight, bias, sums, values);
 }
 
 std::vector<Linear> expert_layers(const ParameterStore& store, const std::string& name) {

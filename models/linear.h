@@ -31,7 +31,8 @@ struct Linear {
   // The rows declared with `name`, or with this `joint` name.
   Linear(const ParameterStore& store, const std::string& name);
   explicit Linear(Tensor w, Tensor b = {}) : weight(std::move(w)), bias(std::move(b)) {}
-  Tensor operator()(const Tensor& x) const;  // [..., in] -> [..., out]
+  // [..., in] -> [..., out]; `values`: as of linear_product.
+  Tensor operator()(const Tensor& x, Values values = Values::kWanted) const;
 };
 
 // A layer [out, in] for each expert of the row `name` [E, out, in].

@@ -18,12 +18,13 @@ Tensor activate(const Tensor& x, Activation activation) {
 namespace {
 
 // `into`: gate and up side by side, or up alone.
-Tensor whole(const MlpConfig& config, const Tensor& x, const Linear& into, const Linear& down) {
+Tensor whole(const MlpConfig& config, const Tensor& x, const Linear& into, const Linear& down,
+             Values values) {
   const Tensor inner = into(x);
-  if (!config.gated) return down(activate(inner, config.activation));
-  if (config.activation == Activation::kSilu) return down(silu_mul(inner));
+  if (!config.gated) return down(activate(inner, config.activation), values);
+  if (config.activation == Activation::kSilu) return down(silu_mul(inner), values);
   const std::vector<Tensor> gate_up = inner.chunk(2, -1);
-  return down(activate(gate_up[0], config.activation) * gate_up[1]);
+  return down(activate(gate_up[0], config.activation) * gate_up[1], values);
 }
 
 }  // namespace
@@ -52,12 +53,13 @@ Tensor Mlp::forward(const Tensor& x, Values values) const {
   const int64_t n = tokens.size(0);
   const int64_t rows = mlp_rows(mini_sequences_, n, x.size(-1), config_.intermediate_size);
   if (rows >= n) {
-    const Tensor y = whole(config_, x, into_, down_);
+    const Tensor y = whole(config_, x, into_, down_, values);
     forget_last_result();  // a block that is computed again does not look at it
     return y;
   }
-  const auto slice = [config = config_, into = into_, down = down_](const Tensor& some) {
-    return whole(config, some, into, down);
+  const auto slice = [config = config_, into = into_, down = down_](const Tensor& some,
+                                                                    Values of_slice) {
+    return whole(config, some, into, down, of_slice);
   };
   return in_slices(tokens, rows, slice, values).reshape(x.sizes());
 }

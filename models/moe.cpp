@@ -97,8 +97,9 @@ void Moe::report(const Tensor& logits, const Routing& routing, const Tensor& cou
 namespace {
 
 // Of one expert.
-Tensor expert(const Tensor& x, const Linear& gate, const Linear& up, const Linear& down) {
-  return down(silu_mul(gate(x), up(x)));
+Tensor expert(const Tensor& x, const Linear& gate, const Linear& up, const Linear& down,
+              Values values) {
+  return down(silu_mul(gate(x), up(x)), values);
 }
 
 }  // namespace
@@ -113,10 +114,12 @@ Tensor Moe::grouped_experts(const Tensor& tokens, const Routing& routing,
   const int64_t n = tokens.size(0) * config_.top_k;
   const int64_t slice = mlp_rows(mini_sequences_, n, tokens.size(1), config_.intermediate_size);
   for (size_t i = 0; i < inputs.size(); ++i) {
-    const auto rows = [gate = gates_[i], up = ups_[i], down = downs_[i]](const Tensor& x) {
-      return expert(x, gate, up, down);
+    const auto rows = [gate = gates_[i], up = ups_[i], down = downs_[i]](const Tensor& x,
+                                                                         Values values) {
+      return expert(x, gate, up, down, values);
     };
-    outputs.push_back(slice < n ? in_slices(inputs[i], slice, rows) : rows(inputs[i]));
+    outputs.push_back(slice < n ? in_slices(inputs[i], slice, rows)
+                                : rows(inputs[i], Values::kWanted));
   }
   return from_experts(outputs, routing.weights, plan);
 }

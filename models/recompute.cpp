@@ -15,10 +15,10 @@ namespace {
 
 Tensor run_slices(const Tensor& x, int64_t rows, const RowFunction& f) {
   const KeepingResults none(nullptr, KeepingResults::Run::kFirst);
-  if (rows >= x.size(0)) return f(x);
+  if (rows >= x.size(0)) return f(x, Values::kWanted);
   Tensor all;
   for_each_slice(x.size(0), rows, [&](int64_t first, int64_t size) {
-    const Tensor y = f(x.narrow(0, first, size));
+    const Tensor y = f(x.narrow(0, first, size), Values::kWanted);
     if (!all.defined()) {
       std::vector<int64_t> sizes = y.sizes().vec();
       sizes[0] = x.size(0);
@@ -34,7 +34,7 @@ Tensor run_slices(const Tensor& x, int64_t rows, const RowFunction& f) {
 void back_propagate(const RowFunction& f, const Tensor& x, const Tensor& dy, const Tensor& dx) {
   const at::AutoGradMode with_gradients(true);
   const Tensor rows = x.detach().set_requires_grad(dx.defined());
-  const Tensor y = f(rows);
+  const Tensor y = f(rows, Values::kUnused);
   WEFT_CHECK(y.sizes() == dy.sizes() && y.scalar_type() == dy.scalar_type(), "a slice's result is ",
              y.toString(), " ", y.sizes(), ", its gradient ", dy.toString(), " ", dy.sizes());
   if (y.requires_grad()) torch::autograd::backward({y}, {dy});
@@ -139,7 +139,7 @@ class Recomputed final : public torch::autograd::Function<Recomputed> {
 
 Tensor in_slices(const Tensor& x, int64_t rows, const RowFunction& f, Values values) {
   WEFT_CHECK(x.dim() == 2 && rows >= 1, "in_slices of x ", x.sizes(), " by ", rows, " rows");
-  if (x.size(0) == 0) return f(x);
+  if (x.size(0) == 0) return f(x, values);
   if (!at::GradMode::is_enabled()) return run_slices(x, rows, f);
   const Tensor anchor = at::empty({0}, x.options()).set_requires_grad(true);
   return InSlices::apply(x, anchor, rows, f, values);

@@ -7,20 +7,18 @@
 
 #include "base/tensor.h"
 #include "models/kernels/host_stash.h"
+#include "models/kernels/matmul.h"
 
 namespace weft {
 
 // x [n, d] -> [n, ..], each row from its own row of x, differentiable in x and in leaves that it
 // uses.
-using RowFunction = std::function<Tensor(const Tensor& x)>;
-
-// Whether anyone looks at a result, or only gradients are wanted that don't depend on it.
-enum class Values { kWanted, kUnused };
+using RowFunction = std::function<Tensor(const Tensor& x, Values values)>;
 
 // f(x), a slice of at most `rows` rows after the other. Where a gradient is wanted, x alone is kept
-// for it, and f runs a second time, slice by slice, before each is given its gradient: those of
-// leaves are added up there, or in the sums of linear layers (models/linear.h). f must not depend
-// on the order of its calls. REQUIRES: no second derivatives.
+// for it, and f runs a second time, slice by slice and with Values::kUnused, before each is given
+// its gradient: those of leaves are added up there, or in the sums of linear layers
+// (models/linear.h). f must not depend on the order of its calls. REQUIRES: no second derivatives.
 //
 // With Values::kUnused the result has the right shape, type (x's) and gradients, but unknown
 // values, and f runs in the backward pass alone: where a block is computed again, nothing but the

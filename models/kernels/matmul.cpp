@@ -222,7 +222,7 @@ void multiply_into(Tensor& out, const Tensor& a, const Tensor& b, Into into) {
 }
 
 Tensor linear_product(const Tensor& x, const Tensor& weight, const Tensor& bias,
-                      const LinearSums& sums) {
+                      const LinearSums& sums, Values values) {
   const int64_t in = weight.size(1), out = weight.size(0);
   const auto fits = [](const Tensor& sum, const Tensor& of) {
     return sum.defined() == of.defined() &&
@@ -250,6 +250,8 @@ Tensor linear_product(const Tensor& x, const Tensor& weight, const Tensor& bias,
                ", the first kept ", y.defined() ? y.sizes() : at::IntArrayRef{});
     return apply(y.defined() ? y : at::empty({rows, out}, x.options()));
   }
+  if (values == Values::kUnused && !empty)
+    return apply(at::empty({x.numel() / in, out}, x.options()));
   // LibTorch's own autograd node where ours has nothing to add.
   const bool plain =
       !is_ours(x, weight, bias) && (!sums.weight.defined() || !at::GradMode::is_enabled());

@@ -23,11 +23,16 @@ struct LinearSums {
   Tensor bias;    // [out]
 };
 
+// Whether anyone looks at a result, or only gradients are wanted that don't depend on it.
+enum class Values { kWanted, kUnused };
+
 // at::linear(x [.., in], weight [out, in], bias [out] or undefined) -> [.., out], and its
 // gradients, by such products. With sums those of the weight and the bias are added there
-// straight away, and autograd gets none. REQUIRES: sums for both or neither; no second derivatives.
+// straight away, and autograd gets none. With Values::kUnused there is no product: a tensor of the
+// right shape with unknown values, and gradients as ever. REQUIRES: sums for both or neither; no
+// second derivatives.
 Tensor linear_product(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
-                      const LinearSums& sums = {});
+                      const LinearSums& sums = {}, Values values = Values::kWanted);
 
 // Whether this machine has such products of blocks of fp32 or bf16.
 bool has_matmul(at::ScalarType type);

@@ -224,13 +224,14 @@ TEST(LinearProductDeathTest, TakesSumsOfItsShapesAlone) {
 
 // Of the output, and of those gradients that somebody wants.
 TEST(LinearProduct, MakesNoProductsThatNobodyWants) {
-  const auto products = [](bool x_wanted, bool weight_wanted, bool bias_wanted) {
+  const auto products = [](bool x_wanted, bool weight_wanted, bool bias_wanted,
+                           Values values = Values::kWanted) {
     const Tensor x = fill({200, 100}, 1).to(at::kFloat).set_requires_grad(x_wanted);
     const Tensor w = fill({150, 100}, 2).to(at::kFloat).set_requires_grad(weight_wanted);
     const Tensor bias = fill({150}, 3).to(at::kFloat).set_requires_grad(bias_wanted);
     Profile profile;
     profile.start();
-    linear_product(x, w, bias).sum().backward();
+    linear_product(x, w, bias, {}, values).sum().backward();
     profile.stop();
     EXPECT_EQ(x.grad().defined(), x_wanted);
     EXPECT_EQ(w.grad().defined(), weight_wanted);
@@ -242,6 +243,30 @@ TEST(LinearProduct, MakesNoProductsThatNobodyWants) {
   EXPECT_EQ(products(true, false, false), 2);
   EXPECT_EQ(products(false, true, false), 2);
   EXPECT_EQ(products(false, false, true), 1);
+  EXPECT_EQ(products(true, true, true, Values::kUnused), 2);
+  EXPECT_EQ(products(false, false, true, Values::kUnused), 0);
+}
+
+TEST(LinearProduct, HasItsGradientsWhereItsValuesAreUnused) {
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16, at::kDouble}) {
+    for (const int64_t rows : {0, 3, 70}) {
+      const auto gradients = [&](Values values) {
+        const Tensor x = fill({2, rows, 40}, 1).to(type).set_requires_grad(true);
+        const Tensor w = fill({50, 40}, 2).to(type).set_requires_grad(true);
+        const Tensor bias = fill({50}, 3).to(type).set_requires_grad(true);
+        const at::ScalarType wide = type == at::kDouble ? type : at::kFloat;
+        const LinearSums sums{at::zeros({50, 40}, wide), at::zeros({50}, wide)};
+        const Tensor y = linear_product(x, w, bias, sums, values);
+        EXPECT_EQ(y.sizes(), at::IntArrayRef({2, rows, 50}));
+        EXPECT_EQ(y.scalar_type(), type);
+        y.backward(fill({2, rows, 50}, 4).to(type));
+        return std::vector<Tensor>{x.grad(), sums.weight, sums.bias};
+      };
+      const std::vector<Tensor> wanted = gradients(Values::kWanted);
+      const std::vector<Tensor> unused = gradients(Values::kUnused);
+      for (size_t i = 0; i < wanted.size(); ++i) EXPECT_TRUE(unused[i].equal(wanted[i])) << i;
+    }
+  }
 }
 
 TEST(LinearProduct, TakesAGradientThatIsOneNumber) {
