@@ -6,7 +6,7 @@
 // The path of one step: the model's backward pass adds to `gradient`. Linear layers, head and
 // embedding do so on their own (models/linear.h, head.h, embedding.h), so that no gradient of a
 // copy is kept beside it; autograd does for the rest, which is computed with as a master.
-// The optimiser's update leaves zeros there; clear_gradients() where there is none.
+// The optimiser's update leaves zeros there; clear_gradients() where an update is skipped.
 // refresh_compute() after every change of the masters that did not see to it itself, as the
 // optimiser does.
 #include <string>

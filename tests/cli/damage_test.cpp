@@ -202,6 +202,30 @@ TEST_F(Damage, ANonFiniteLossIsSkippedThenStopsTheRun) {
   EXPECT_THAT(outcome.output, HasSubstr("guard.stop_after"));
 }
 
+// With weights that stay as they are (no learning rate to speak of), gradients are the same whether
+// updates before them were skipped or not.
+TEST_F(Damage, ASkippedUpdateLeavesNothingToTheNext) {
+  const auto norms = [&](const char* spike_factor) {
+    const std::string name = std::string("factor-") + spike_factor;
+    const Outcome outcome =
+        train({"--set", "stages.0.steps=32", "--set", "stages.0.schedule.peak=1e-12", "--set",
+               std::string("guard.spike_factor=") + spike_factor},
+              name);
+    EXPECT_EQ(outcome.exit_status, 0) << outcome.output;
+    std::vector<double> norms;
+    for (const nlohmann::json& row : metrics(run_dir(name))) {
+      if (row.contains("grad_norm")) norms.push_back(row["grad_norm"]);
+    }
+    EXPECT_EQ(outcome.output.find(" skipped: loss ") != std::string::npos, *spike_factor == '1');
+    return norms;
+  };
+  const std::vector<double> expected = norms("0");
+  ASSERT_EQ(expected.size(), 32u);
+  const std::vector<double> actual = norms("1");
+  ASSERT_EQ(actual.size(), 32u);
+  for (size_t i = 0; i < 32; ++i) EXPECT_NEAR(actual[i], expected[i], 1e-5 * expected[i]) << i;
+}
+
 TEST_F(Damage, ACheckpointThatIsNoneIsRefusedByEveryCommand) {
   write_text(folder() / "nothing" / "x", "");
   for (const char* command : {"generate", "info"}) {
