@@ -1,12 +1,13 @@
 """Longest sequence whose whole step fits under RLIMIT_DATA, and peak memory against length."""
 
 import math
+from typing import NamedTuple
 
-from workers import Worker, WorkerFailed, peer, table_head, table_row, weft
+from workers import Worker, WorkerFailed, allocators, peer, table_head, table_row, weft
 
 RECIPE, VOCABULARY = "long.yaml", 128256
 MOST = 65536
-STEP = 64  # lengths are multiples of this
+STEP = 16  # lengths are multiples of this
 GIB = 1 << 30
 # Column of the table -> settings of weft, or the variant of the peer.
 WEFT = {
@@ -16,20 +17,27 @@ WEFT = {
 PEERS = {"transformers, eager": "eager", "transformers, checkpointing": "checkpointed"}
 
 
-def start(name: str, precision: str, length: int, program: str, threads: int,
-          limit: int | None) -> Worker:
+class Setting(NamedTuple):
+    """What all steps of a run have in common."""
+    program: str
+    threads: int
+    limit: int  # bytes of anonymous memory
+
+
+def start(name: str, precision: str, length: int, setting: Setting, allocator: str) -> Worker:
     if name in PEERS:
-        return peer(["long", precision, PEERS[name], "1", str(length), str(threads)], limit)
-    return weft(program, RECIPE, [
-        f"threads={threads}", f"precision.compute={precision}", *WEFT[name],
+        return peer(["long", precision, PEERS[name], "1", str(length), str(setting.threads)],
+                    setting.limit, allocator)
+    return weft(setting.program, RECIPE, [
+        f"threads={setting.threads}", f"precision.compute={precision}", *WEFT[name],
         f"stages.0.sequence_length={length}", f"stages.0.batch_tokens={length}",
-        f"stages.0.micro_batch_tokens={length}"], limit)
+        f"stages.0.micro_batch_tokens={length}"], setting.limit)
 
 
-def peak_mib(name: str, precision: str, length: int, program: str, threads: int,
-             limit: int | None) -> float | None:
+def peak_mib(name: str, precision: str, length: int, setting: Setting,
+             allocator: str = "pages kept") -> float | None:
     """Peak of memory of whole steps at this length; None if they do not fit."""
-    worker = start(name, precision, length, program, threads, limit)
+    worker = start(name, precision, length, setting, allocator)
     try:
         for _ in range(2):  # the second has all of the optimiser's state from its beginning
             worker.ask("step")
@@ -43,10 +51,13 @@ def peak_mib(name: str, precision: str, length: int, program: str, threads: int,
         worker.process.wait()
 
 
-def longest(name: str, precision: str, program: str, threads: int, limit: int) -> int:
-    """By bisection to 5 %; 0 if not even the shortest fits."""
+def longest(name: str, precision: str, setting: Setting) -> int:
+    """By bisection to 5 %; 0 if not even the shortest fits. Of a peer with any allocator."""
+    settings = list(allocators()) if name in PEERS else ["pages kept"]
+
     def fits(length: int) -> bool:
-        return peak_mib(name, precision, length, program, threads, limit) is not None
+        return any(peak_mib(name, precision, length, setting, allocator) is not None
+                   for allocator in settings)
 
     if not fits(STEP):
         return 0
@@ -63,23 +74,25 @@ def longest(name: str, precision: str, program: str, threads: int, limit: int) -
 
 
 def report_longest(program: str, threads: int, precisions: list[str], limit_gib: float) -> None:
-    limit = int(limit_gib * GIB)
+    setting = Setting(program, threads, int(limit_gib * GIB))
     names = [*WEFT, *PEERS]
     print(f"\nLongest step under RLIMIT_DATA {limit_gib:g} GiB, vocabulary {VOCABULARY}, tied head, "
-          f"up to {MOST} tokens (to 5 %)\n")
+          f"up to {MOST} tokens (multiples of {STEP}, to 5 %; transformers with the better of "
+          f"jemalloc and malloc)\n")
     print(table_head(["precision", *names, *(f"against {name}" for name in PEERS)]))
     for precision in precisions:
-        found = {name: longest(name, precision, program, threads, limit) for name in names}
+        found = {name: longest(name, precision, setting) for name in names}
         ratios = [f"{found['weft'] / found[name]:.1f}" if found[name] else "-" for name in PEERS]
         print(table_row([precision, *found.values(), *ratios]), flush=True)
 
 
 def report_peaks(program: str, threads: int, precisions: list[str], limit_gib: float,
                  plot: str) -> None:
+    setting = Setting(program, threads, int(limit_gib * GIB))
     lengths = [512 << i for i in range(6)]
     names = [*WEFT, *PEERS]
-    print(f"\nPeak memory in MiB of a step, vocabulary {VOCABULARY}, tied head (-: over "
-          f"{limit_gib:g} GiB)\n")
+    print(f"\nPeak memory in MiB of a step, vocabulary {VOCABULARY}, tied head, with the allocator "
+          f"of the speed rows (-: over {limit_gib:g} GiB)\n")
     print(table_head(["precision", "tokens", *names]))
     curves: dict[str, list[tuple[int, float]]] = {}
     for precision in precisions:
@@ -88,8 +101,7 @@ def report_peaks(program: str, threads: int, precisions: list[str], limit_gib: f
             for name in names:
                 curve = curves.setdefault(f"{name}, {precision}", [])
                 failed = curve and curve[-1][0] != length // 2
-                peak = None if failed else peak_mib(name, precision, length, program, threads,
-                                                    int(limit_gib * GIB))
+                peak = None if failed else peak_mib(name, precision, length, setting)
                 if peak is not None:
                     curve.append((length, peak))
                 cells.append("-" if peak is None else f"{peak:.0f}")

@@ -1,7 +1,7 @@
 // The selective scan, forward and backward, against a step-by-step loop in LibTorch operators over
 // unbind(1) slices with one stack at the end. Prints the ratios; its bound and the share of it that
-// is reached; then Google Benchmark's table. Arguments: [Bz, T, D, N]. Then one token with a state,
-// as in decoding.
+// is reached, and its parts; then Google Benchmark's table. Arguments: [Bz, T, D, N]. Then one
+// token with a state, as in decoding.
 #include <algorithm>
 #include <numeric>
 #include <vector>
@@ -120,6 +120,22 @@ void print_share_of_bound(const char* what, const Size& size, at::ScalarType typ
               median(scan), median(exponentials), median(bytes), 100 * bound / median(scan));
 }
 
+// What each pass takes without states (reading and writing rows, with their pointwise functions)
+// and with some.
+void print_parts(at::ScalarType type) {
+  for (const int64_t states : {0, 8, 16}) {
+    const SelectiveScanInputs in = make_inputs({2, 1024, 1024, states}, type);
+    constexpr int kTurns = 31;
+    const double both = median_ms(kTurns, [&] { forward_backward(kOurs, in); });
+    const double forward = median_ms(kTurns, [&] {
+      const at::NoGradGuard no_grad;
+      selective_scan(in);
+    });
+    std::printf("%s 2x1024x1024 with %2ld states: forward %.2f ms, backward %.2f ms\n",
+                type == at::kFloat ? "fp32" : "bf16", states, forward, both - forward);
+  }
+}
+
 void scan_forward(benchmark::State& state, at::ScalarType type) {
   const SelectiveScanInputs in =
       make_inputs({state.range(0), state.range(1), state.range(2), state.range(3)}, type);
@@ -177,6 +193,7 @@ int main(int argc, char** argv) {
                              at::kFloat);
   weft::print_share_of_bound("bf16 2x1024x1024x16 forward+backward", {2, 1024, 1024, 16},
                              at::kBFloat16);
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) weft::print_parts(type);
   benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();
   return 0;

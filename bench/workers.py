@@ -117,15 +117,21 @@ def weft(program: str, recipe: str, settings: list[str], data_limit: int | None 
     return Worker([program, f"{BENCH}/steps/{recipe}", *settings], {}, data_limit)
 
 
-def peer(arguments: list[str], data_limit: int | None = None) -> Worker:
-    """A peer_step.py with weft's own allocator and its settings (cli/allocator.cpp)."""
+def allocators() -> dict[str, dict[str, str]]:
+    """Settings a peer can run with: weft's own (cli/allocator.cpp), and the C library's."""
     jemalloc = ctypes.util.find_library("jemalloc")
     if jemalloc is None:
         raise SystemExit("libjemalloc is missing: scripts/setup installs it")
-    allocator = {"LD_PRELOAD": jemalloc,
-                 "MALLOC_CONF": "dirty_decay_ms:-1,muzzy_decay_ms:-1,oversize_threshold:0,"
-                                "narenas:1,thp:always,retain:false"}
-    return Worker([sys.executable, f"{BENCH}/peer_step.py", *arguments], allocator, data_limit)
+    kept = ("dirty_decay_ms:-1,muzzy_decay_ms:-1,oversize_threshold:0,narenas:1,thp:always,"
+            "retain:false")
+    return {"pages kept": {"LD_PRELOAD": jemalloc, "MALLOC_CONF": kept}, "malloc": {}}
+
+
+def peer(arguments: list[str], data_limit: int | None = None,
+         allocator: str = "pages kept") -> Worker:
+    """A peer_step.py with one of the allocators, by default the one that makes its steps faster."""
+    return Worker([sys.executable, f"{BENCH}/peer_step.py", *arguments], allocators()[allocator],
+                  data_limit)
 
 
 def table_head(columns: list[str]) -> str:
