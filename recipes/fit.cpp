@@ -59,8 +59,9 @@ Change offload_of(const Recipe& recipe) {
                   r.memory.recompute_every = 1;
                   r.memory.offload = true;
                 }};
-  if (recipe.memory.recompute != Recompute::kBlock)
+  if (recipe.memory.recompute != Recompute::kBlock) {
     change.sets.emplace_back("memory.recompute=block");
+  }
   if (recipe.memory.recompute_every != 1) change.sets.emplace_back("memory.recompute_every=1");
   change.sets.emplace_back("memory.offload=true");
   return change;

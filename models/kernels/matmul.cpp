@@ -250,8 +250,9 @@ Tensor linear_product(const Tensor& x, const Tensor& weight, const Tensor& bias,
                ", the first kept ", y.defined() ? y.sizes() : at::IntArrayRef{});
     return apply(y.defined() ? y : at::empty({rows, out}, x.options()));
   }
-  if (values == Values::kUnused && !empty)
+  if (values == Values::kUnused && !empty) {
     return apply(at::empty({x.numel() / in, out}, x.options()));
+  }
   // LibTorch's own autograd node where ours has nothing to add.
   const bool plain =
       !is_ours(x, weight, bias) && (!sums.weight.defined() || !at::GradMode::is_enabled());

@@ -1,5 +1,12 @@
 #include "base/retrying_allocator.h"
 
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <thread>
+#include <utility>
+#include <vector>
+
 #include "gtest/gtest.h"
 #include <c10/core/CPUAllocator.h>
 #include <c10/util/Exception.h>
@@ -55,6 +62,30 @@ TEST(RetryingAllocator, PassesOtherErrorsOn) {
   RetryingAllocator allocator(inner, [&] { ++releases; });
   EXPECT_THROW(allocator.allocate(64), c10::Error);
   EXPECT_EQ(releases, 0);
+}
+
+TEST(RetryingAllocator, ReleasesForOneThreadAtATime) {
+  class FailingOnce final : public Limited {
+    c10::DataPtr allocate(size_t bytes) override {
+      thread_local bool has_failed = false;
+      TORCH_CHECK(std::exchange(has_failed, true), "can't allocate memory");
+      return c10::GetDefaultCPUAllocator()->allocate(bytes);
+    }
+  } inner;
+  std::atomic<int> inside{0}, most{0}, releases{0};
+  RetryingAllocator allocator(inner, [&] {
+    most = std::max<int>(most, ++inside);
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    --inside;
+    ++releases;
+  });
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] { EXPECT_NE(allocator.allocate(64).get(), nullptr); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(releases, 4);
+  EXPECT_EQ(most, 1);
 }
 
 TEST(RetryingAllocator, PassesTheSecondFailureOn) {
