@@ -38,7 +38,7 @@ bool is_out_of_memory(const std::exception& error) {
   const auto says = [&](const char* words) { return std::strstr(error.what(), words) != nullptr; };
   return dynamic_cast<const std::bad_alloc*>(&error) != nullptr ||
          dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr || says("allocate memory") ||
-         says("CUDA error: out of memory");
+         says("CUDA error: out of memory") || says("CUBLAS_STATUS_ALLOC_FAILED");
 }
 
 }  // namespace

@@ -72,6 +72,7 @@ void update_all(const std::vector<AdamWTensors>& parameters, const AdamWStep& st
 }  // namespace
 
 void adamw(const std::vector<AdamWTensors>& parameters, const AdamWStep& step, cpu::Isa isa) {
+  WEFT_CHECK(step.number >= 1, "adamw's steps are numbered from 1, not ", step.number);
   for (const AdamWTensors& p : parameters) {
     check(p);
     WEFT_CHECK(p.master.scalar_type() == parameters[0].master.scalar_type() &&

@@ -34,6 +34,9 @@ void check_states(const AttentionStep& step, int64_t rows, int64_t heads, at::Sc
   }
   WEFT_CHECK(static_cast<int64_t>(step.lengths.size()) == rows, step.lengths.size(),
              " lengths for ", rows, " rows");
+  for (const int64_t length : step.lengths) {
+    WEFT_CHECK(length >= 0, "attention_step: a row with ", length, " tokens");
+  }
   if (!step.cos.defined()) return;
   WEFT_CHECK(width % 2 == 0, "attention_step: ", width, " channels cannot be paired");
   check_operand("cos", step.cos, type, {rows, 1, 1, width});

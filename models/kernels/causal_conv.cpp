@@ -166,6 +166,7 @@ class CausalConvFunction final : public torch::autograd::Function<CausalConvFunc
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    WEFT_CHECK(!at::GradMode::is_enabled(), "causal_conv_silu is differentiated at most once");
     const variable_list saved = ctx->get_saved_variables();
     const auto type = [&](const char* key) {
       return static_cast<at::ScalarType>(ctx->saved_data[key].toInt());

@@ -13,9 +13,10 @@ namespace weft {
 void add_column_sums(const Tensor& sum, const Tensor& rows_in, cpu::Isa isa) {
   const at::ScalarType type = rows_in.scalar_type();
   WEFT_CHECK(rows_in.dim() == 2 && sum.dim() == 1 && sum.size(0) == rows_in.size(1) &&
-                 is_storage(type) && sum.scalar_type() == wide_type(type) && sum.is_contiguous(),
+                 is_storage(type) && sum.scalar_type() == wide_type(type) && sum.is_contiguous() &&
+                 sum.device() == rows_in.device(),
              "add_column_sums of ", rows_in.toString(), " ", rows_in.sizes(), " to ",
-             sum.toString(), " ", sum.sizes());
+             sum.toString(), " ", sum.sizes(), " on ", sum.device());
   if (!rows_in.is_cpu()) {
     sum.add_(rows_in.sum({0}, /*keepdim=*/false, sum.scalar_type()));
     return;

@@ -121,8 +121,11 @@ Tensor flash_attention(const Tensor& q, const Tensor& k, const Tensor& v,
   };
   WEFT_CHECK(fits(k) && fits(v) && k.size(2) > 0 && q.size(2) % k.size(2) == 0,
              "flash_attention of q ", q.sizes(), ", k ", k.sizes(), ", v ", v.sizes());
-  WEFT_CHECK(documents.boundaries.scalar_type() == at::kInt && documents.boundaries.is_cuda(),
-             "flash_attention: boundaries are int32 on the device");
+  WEFT_CHECK(documents.boundaries.scalar_type() == at::kInt && documents.boundaries.is_cuda() &&
+                 documents.boundaries.dim() == 1 && documents.boundaries.size(0) >= 1,
+             "flash_attention: boundaries are int32 [documents + 1] on the device");
+  WEFT_CHECK(window >= 0 && documents.longest >= 0, "flash_attention: a window of ", window,
+             ", documents of ", documents.longest, " tokens");
   if (q.numel() == 0) return q;
   const auto packed = [](const Tensor& t) { return t.reshape({-1, t.size(2), t.size(3)}); };
   return FlashAttention::apply(packed(q), packed(k), packed(v), documents.boundaries,

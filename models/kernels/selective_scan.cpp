@@ -160,6 +160,7 @@ variable_list run_backward(const SelectiveScanInputs& in, const Tensor& entering
   const Tensor db = partial({groups, batch, time, states}), dc = partial(db.sizes().vec());
   const Tensor da_log = partial({batch, channels, states});
   const Tensor dd = partial({batch, channels}), ddt_bias = partial({batch, channels});
+  const Tensor carries = in.x.is_cuda() ? partial(da_log.sizes().vec()) : Tensor();
   const ProfileSpan span(
       "weft::selective_scan_backward", WorkKind::kScan,
       moving({in.x, in.dt, in.b, in.c, in.z, dy, entering, dx, ddt, dz, db, dc, da_log}));
@@ -176,7 +177,8 @@ variable_list run_backward(const SelectiveScanInputs& in, const Tensor& entering
                                .dc = values<C>(dc),
                                .da_log = values<C>(da_log),
                                .dd = values<C>(dd),
-                               .ddt_bias = values<C>(ddt_bias)};
+                               .ddt_bias = values<C>(ddt_bias),
+                               .carries = carries.defined() ? values<C>(carries) : nullptr};
     launch(scan, in.x, isa);
   });
   return {dx,
@@ -205,6 +207,7 @@ class SelectiveScanFunction final : public torch::autograd::Function<SelectiveSc
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    WEFT_CHECK(!at::GradMode::is_enabled(), "selective_scan is differentiated at most once");
     const variable_list saved = ctx->get_saved_variables();
     const auto isa = static_cast<cpu::Isa>(ctx->saved_data["isa"].toInt());
     variable_list out = run_backward(inputs_of(saved), saved.back(), grads[0].contiguous(), isa);

@@ -50,6 +50,7 @@ struct ScanBackward {
   Rows<const S> dy;
   Rows<S> dx, ddt, dz;
   Compute<S>*db, *dc, *da_log, *dd, *ddt_bias;
+  Compute<S>* carries;  // [Bz, D, N], scratch of the CUDA kernel; null on the CPU
 };
 
 }  // namespace weft

@@ -68,7 +68,7 @@ std::vector<Tensor> emulated_as(const SelectiveScanInputs& in) {
   const Tensor dy = scan_loss_weight(y), entering = blank_entering(in);
   const Tensor db = blank({groups, batch, time, states}, wide), dc = like(db);
   const Tensor da_log = blank({batch, channels, states}, wide);
-  const Tensor dd = blank({batch, channels}, wide), ddt_bias = like(dd);
+  const Tensor dd = blank({batch, channels}, wide), ddt_bias = like(dd), carries = like(da_log);
   cuda::selective_scan(
       ScanForward<S>{raw<S>(in), rows<S>(y), values<C>(entering), nullptr, nullptr}, nullptr);
   cuda::selective_scan(ScanBackward<S>{.in = raw<S>(in),
@@ -81,7 +81,8 @@ std::vector<Tensor> emulated_as(const SelectiveScanInputs& in) {
                                        .dc = values<C>(dc),
                                        .da_log = values<C>(da_log),
                                        .dd = values<C>(dd),
-                                       .ddt_bias = values<C>(ddt_bias)},
+                                       .ddt_bias = values<C>(ddt_bias),
+                                       .carries = values<C>(carries)},
                        nullptr);
   return {y,
           dx,

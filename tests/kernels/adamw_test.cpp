@@ -50,6 +50,9 @@ TEST(AdamWDeathTest, OtherShapesAndTypesAreAProgrammersError) {
       adamw({adamw_parameter({2}, at::kFloat, false), adamw_parameter({2}, at::kDouble, false)},
             kAdamWStep),
       "different types");
+  AdamWStep first = kAdamWStep;
+  first.number = 0;
+  EXPECT_DEATH(adamw({adamw_parameter({2}, at::kFloat, false)}, first), "from 1, not 0");
 }
 
 }  // namespace

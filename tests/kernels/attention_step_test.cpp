@@ -291,6 +291,14 @@ TEST(AttentionStep, RefusesGradients) {
   EXPECT_DEATH(attention_step(step), "attention_step has no gradient");
 }
 
+TEST(AttentionStepDeathTest, RefusesNegativeLengths) {
+  const at::NoGradGuard no_grad;
+  AttentionStep step = random_step({1, 1, 2, 1, {0}, false}, at::kFloat);
+  const std::vector<int64_t> negative = {-1};
+  step.lengths = negative;
+  EXPECT_DEATH(attention_step(step), "a row with -1 tokens");
+}
+
 TEST(AttentionStepDeathTest, WrongWeightsAreAProgrammersError) {
   const at::NoGradGuard no_grad;
   const LayerCase c{{4, 2, 20, 9, {3}, true}, 16, true, false};

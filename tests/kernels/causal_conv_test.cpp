@@ -6,6 +6,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include "tests/kernels/conv_case.h"
 #include "tests/kernels/isas.h"
@@ -157,6 +158,14 @@ TEST(CausalConvDeathTest, WrongShapeIsAProgrammersError) {
   const ConvInput in = conv_input({1, 5, 3, 4}, at::kFloat);
   EXPECT_DEATH(causal_conv_silu(in.x, in.weight.narrow(0, 0, 2), in.bias, in.starts),
                "causal_conv_silu of x \\[1, 5, 3\\] with a weight of \\[2, 4\\]");
+}
+
+TEST(CausalConvDeathTest, HasNoSecondDerivatives) {
+  const ConvInput in = conv_input({1, 5, 3, 4}, at::kFloat);
+  const Tensor x = in.x.detach().clone().set_requires_grad(true);
+  const Tensor y = causal_conv_silu(x, in.weight, in.bias, in.starts).sum();
+  EXPECT_DEATH(torch::autograd::grad({y}, {x}, {}, true, /*create_graph=*/true),
+               "causal_conv_silu is differentiated at most once");
 }
 
 }  // namespace

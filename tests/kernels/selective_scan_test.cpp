@@ -4,6 +4,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/linspace.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include "tests/kernels/isas.h"
 #include "tests/kernels/scan_case.h"
@@ -217,6 +218,14 @@ TEST(SelectiveScanDeathTest, WrongShapeIsAProgrammersError) {
   in.dt = in.dt.narrow(1, 0, 4);
   EXPECT_DEATH(selective_scan(in),
                "selective_scan: dt is .*\\[2, 4, 3\\], expected .*\\[2, 5, 3\\]");
+}
+
+TEST(SelectiveScanDeathTest, HasNoSecondDerivatives) {
+  SelectiveScanInputs in = scan_inputs({2, 5, 3, 2}, at::kFloat);
+  in.x.set_requires_grad(true);
+  const Tensor y = selective_scan(in).sum();
+  EXPECT_DEATH(torch::autograd::grad({y}, {in.x}, {}, true, /*create_graph=*/true),
+               "selective_scan is differentiated at most once");
 }
 
 }  // namespace

@@ -139,11 +139,10 @@ __device__ void store_channel_sum(C value, C* buffer, const Place& at_, const Sc
   __syncthreads();
 }
 
-// Grid (groups, Bz), kScanThreads threads, sizeof(BackwardShared) bytes of shared memory; carries
-// [Bz, D, N] is scratch. Bound by the exponentials (two a state and token) and the shuffles.
+// Grid (groups, Bz), kScanThreads threads, sizeof(BackwardShared) bytes of shared memory. Bound by
+// the exponentials (two a state and token) and the shuffles.
 template <class S>
-__global__ void __launch_bounds__(kScanThreads)
-    backward_kernel(ScanBackward<S> scan, Compute<S>* carries) {
+__global__ void __launch_bounds__(kScanThreads) backward_kernel(ScanBackward<S> scan) {
   using C = Compute<S>;
   auto& shared = *static_cast<BackwardShared<C>*>(dynamic_shared());
   const ScanShape shape = scan.in.shape;
@@ -168,10 +167,10 @@ __global__ void __launch_bounds__(kScanThreads)
       const C a = inside ? -exponential(scan.in.a_log[at_.c * shape.states + n]) : C(0);
       const C entering =
           inside ? scan.entering[entering_index(shape, at_.b, chunk, n, at_.c)] : C(0);
-      C carry = inside && !last ? carries[row + n] : C(0);
+      C carry = inside && !last ? scan.carries[row + n] : C(0);
       C da = inside && !last ? scan.da_log[row + n] : C(0);
       scan_state(scan, at_, t0, n0, a, entering, shared, carry, da);
-      if (inside) carries[row + n] = carry;
+      if (inside) scan.carries[row + n] = carry;
       if (inside) scan.da_log[row + n] = chunk == 0 ? da * a : da;
     }
     __syncthreads();
@@ -193,16 +192,12 @@ void selective_scan(const ScanBackward<S>& scan, cudaStream_t stream) {
   if (shape.time == 0 && parameters > 0) {
     WEFT_CUDA_CALL(cudaMemsetAsync(scan.da_log, 0, parameters * sizeof(C), stream));
   }
-  C* carries = nullptr;
-  WEFT_CUDA_CALL(
-      cudaMallocAsync(reinterpret_cast<void**>(&carries), (parameters + 1) * sizeof(C), stream));
   constexpr int kShared = sizeof(BackwardShared<C>);
   WEFT_CUDA_CALL(cudaFuncSetAttribute(backward_kernel<S>,
                                       cudaFuncAttributeMaxDynamicSharedMemorySize, kShared));
   const dim3 grid(static_cast<unsigned>(parts(shape.channels, kScanGroup)),
                   static_cast<unsigned>(shape.batch));
-  launch(backward_kernel<S>, grid, kScanThreads, kShared, stream, scan, carries);
-  WEFT_CUDA_CALL(cudaFreeAsync(carries, stream));
+  launch(backward_kernel<S>, grid, kScanThreads, kShared, stream, scan);
 }
 
 template void selective_scan<float>(const ScanBackward<float>&, cudaStream_t);
