@@ -37,20 +37,11 @@ Tensor Linear::operator()(const Tensor& x, Values values) const {
   return linear_product(x, weight, bias, sums, values);
 }
 
-std::vector<Linear> expert_layers(const ParameterStore& store, const std::string& name) {
-  const Tensor& all = store.compute(name);
-  const Tensor& sums = store.gradient(name);
-  std::vector<Linear> layers;
-  for (int64_t expert = 0; expert < all.size(0); ++expert) {
-    Linear layer(all.select(0, expert).detach().set_requires_grad(all.requires_grad()));
-    if (sums.defined()) layer.sums.weight = sums.select(0, expert);
-    // What is not multiplied with the sums above is added there by autograd.
-    if (sums.defined() && sums.scalar_type() == all.scalar_type()) {
-      layer.weight.mutable_grad() = layer.sums.weight;
-    }
-    layers.push_back(std::move(layer));
-  }
-  return layers;
+ExpertLinear::ExpertLinear(const ParameterStore& store, const std::string& name)
+    : weight(store.compute(name)), sum(store.gradient(name)) {}
+
+Tensor ExpertLinear::operator()(const Tensor& x, const RowGroups& groups, Values values) const {
+  return grouped_linear(x, groups, weight, sum, values);
 }
 
 bool is_few_rows(const Tensor& x) {

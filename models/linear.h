@@ -1,11 +1,11 @@
 #pragma once
 // Linear layers: their rows in the parameter table, and products with them.
 #include <string>
-#include <vector>
 
 #include "base/tensor.h"
 #include "models/config.h"
 #include "models/initial.h"
+#include "models/kernels/grouped_linear.h"
 #include "models/kernels/matmul.h"
 #include "parallel/parameter_store.h"
 
@@ -35,8 +35,14 @@ struct Linear {
   Tensor operator()(const Tensor& x, Values values = Values::kWanted) const;
 };
 
-// A layer [out, in] for each expert of the row `name` [E, out, in].
-std::vector<Linear> expert_layers(const ParameterStore& store, const std::string& name);
+// A layer [out, in] of each expert: the row `name` [E, out, in].
+struct ExpertLinear {
+  Tensor weight, sum;
+  ExpertLinear(const ParameterStore& store, const std::string& name);
+  // [R, in] -> [R, out], with gradients as of Linear.
+  Tensor operator()(const Tensor& x, const RowGroups& groups,
+                    Values values = Values::kWanted) const;
+};
 
 // Whether x [..., in] has so few rows, and no gradient is wanted, that products with it are bound
 // by reading the weights: these go through a kernel of their own (models/kernels/row_linear.h).

@@ -23,8 +23,8 @@ struct MiniSequenceRows {
 
   static void describe(auto& self, auto& schema) {
     schema.field("mlp_rows", self.mlp_rows, required(within(1, 1e12)),
-                 "tokens that a feed-forward part takes at once (of experts: of those that are "
-                 "routed to one); its activations are computed again in the backward pass");
+                 "tokens that a feed-forward part takes at once (of experts: rows, one for each "
+                 "expert of a token); its activations are computed again in the backward pass");
     schema.field("head_rows", self.head_rows, required(within(1, 1e12)),
                  "tokens that the head and its loss take at once");
   }

@@ -57,7 +57,7 @@ Tensor Mlp::forward(const Tensor& x, Values values) const {
     forget_last_result();  // a block that is computed again does not look at it
     return y;
   }
-  const auto slice = [config = config_, into = into_, down = down_](const Tensor& some,
+  const auto slice = [config = config_, into = into_, down = down_](const Tensor& some, int64_t,
                                                                     Values of_slice) {
     return whole(config, some, into, down, of_slice);
   };

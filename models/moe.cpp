@@ -38,12 +38,9 @@ Moe::Moe(const MoeConfig& config, const MiniSequences& mini_sequences, const Par
     : config_(config),
       mini_sequences_(mini_sequences),
       router_(store.compute(prefix + ".router.weight")),
-      gate_(store.compute(prefix + ".experts.gate.weight")),
-      up_(store.compute(prefix + ".experts.up.weight")),
-      down_(store.compute(prefix + ".experts.down.weight")),
-      gates_(expert_layers(store, prefix + ".experts.gate.weight")),
-      ups_(expert_layers(store, prefix + ".experts.up.weight")),
-      downs_(expert_layers(store, prefix + ".experts.down.weight")) {}
+      gate_(store, prefix + ".experts.gate.weight"),
+      up_(store, prefix + ".experts.up.weight"),
+      down_(store, prefix + ".experts.down.weight") {}
 
 Routing route(const Tensor& logits, int64_t top_k, bool renormalize) {
   Routing routing;
@@ -94,33 +91,20 @@ void Moe::report(const Tensor& logits, const Routing& routing, const Tensor& cou
   stats.tokens = logits.size(0);
 }
 
-namespace {
-
-// Of one expert.
-Tensor expert(const Tensor& x, const Linear& gate, const Linear& up, const Linear& down,
-              Values values) {
-  return down(silu_mul(gate(x), up(x)), values);
-}
-
-}  // namespace
-
 // tokens [n, d] -> each token's weighted sum over its experts [n, d], in ascending order of expert
 // and in the router's precision.
 Tensor Moe::grouped_experts(const Tensor& tokens, const Routing& routing,
                             const ExpertRows& plan) const {
-  const std::vector<Tensor> inputs = to_experts(tokens, plan);
-  std::vector<Tensor> outputs;
-  outputs.reserve(inputs.size());
+  const auto experts = [gate = gate_, up = up_, down = down_, groups = plan.groups](
+                           const Tensor& x, int64_t first, Values values) {
+    const RowGroups here = groups.part(first, x.size(0));
+    return down(silu_mul(gate(x, here), up(x, here)), here, values);
+  };
+  const Tensor inputs = to_experts(tokens, plan);
   const int64_t n = tokens.size(0) * config_.top_k;
   const int64_t slice = mlp_rows(mini_sequences_, n, tokens.size(1), config_.intermediate_size);
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    const auto rows = [gate = gates_[i], up = ups_[i], down = downs_[i]](const Tensor& x,
-                                                                         Values values) {
-      return expert(x, gate, up, down, values);
-    };
-    outputs.push_back(slice < n ? in_slices(inputs[i], slice, rows)
-                                : rows(inputs[i], Values::kWanted));
-  }
+  const Tensor outputs =
+      slice < n ? in_slices(inputs, slice, experts) : experts(inputs, 0, Values::kWanted);
   return from_experts(outputs, routing.weights, plan);
 }
 
@@ -138,9 +122,9 @@ Tensor Moe::forward(const Tensor& x, RouterStats* stats) const {
 
 void Moe::decode(const RmsNormWeights& norm, Tensor& x) const {
   swiglu_step({.norm = norm,
-               .gate = gate_,
-               .up = up_,
-               .down = down_,
+               .gate = gate_.weight,
+               .up = up_.weight,
+               .down = down_.weight,
                .gate_bias = {},
                .up_bias = {},
                .down_bias = {},

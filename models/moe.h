@@ -44,7 +44,7 @@ class Moe final {
   Moe(const MoeConfig& config, const MiniSequences& mini_sequences, const ParameterStore& store,
       const std::string& prefix);
 
-  // x [Bz, T, d] -> [Bz, T, d]: routed all at once, each expert's rows by mini-sequences. `stats`
+  // x [Bz, T, d] -> [Bz, T, d]: routed all at once, the experts' rows by mini-sequences. `stats`
   // may be null; otherwise an entry is added for this layer.
   Tensor forward(const Tensor& x, RouterStats* stats) const;
 
@@ -61,9 +61,9 @@ class Moe final {
 
   MoeConfig config_;
   MiniSequences mini_sequences_;
-  Tensor router_;                            // [E, d]
-  Tensor gate_, up_, down_;                  // [E, f, d], [E, f, d], [E, d, f]
-  std::vector<Linear> gates_, ups_, downs_;  // the same, a layer for each expert
+  Tensor router_;           // [E, d]
+  ExpertLinear gate_, up_;  // [E, f, d]
+  ExpertLinear down_;       // [E, d, f]
 };
 
 // logits [n, E]; ties go to the lower expert.

@@ -15,10 +15,10 @@ namespace {
 
 Tensor run_slices(const Tensor& x, int64_t rows, const RowFunction& f) {
   const KeepingResults none(nullptr, KeepingResults::Run::kFirst);
-  if (rows >= x.size(0)) return f(x, Values::kWanted);
+  if (rows >= x.size(0)) return f(x, 0, Values::kWanted);
   Tensor all;
   for_each_slice(x.size(0), rows, [&](int64_t first, int64_t size) {
-    const Tensor y = f(x.narrow(0, first, size), Values::kWanted);
+    const Tensor y = f(x.narrow(0, first, size), first, Values::kWanted);
     if (!all.defined()) {
       std::vector<int64_t> sizes = y.sizes().vec();
       sizes[0] = x.size(0);
@@ -29,12 +29,13 @@ Tensor run_slices(const Tensor& x, int64_t rows, const RowFunction& f) {
   return all;
 }
 
-// Back through f(x) into its leaves, with dy the gradient of what it gives; that of x is left in dx
-// where it is defined.
-void back_propagate(const RowFunction& f, const Tensor& x, const Tensor& dy, const Tensor& dx) {
+// Back through f(x, first) into its leaves, with dy the gradient of what it gives; that of x is
+// left in dx where it is defined.
+void back_propagate(const RowFunction& f, const Tensor& x, int64_t first, const Tensor& dy,
+                    const Tensor& dx) {
   const at::AutoGradMode with_gradients(true);
   const Tensor rows = x.detach().set_requires_grad(dx.defined());
-  const Tensor y = f(rows, Values::kUnused);
+  const Tensor y = f(rows, first, Values::kUnused);
   WEFT_CHECK(y.sizes() == dy.sizes() && y.scalar_type() == dy.scalar_type(), "a slice's result is ",
              y.toString(), " ", y.sizes(), ", its gradient ", dy.toString(), " ", dy.sizes());
   if (y.requires_grad()) torch::autograd::backward({y}, {dy});
@@ -70,7 +71,7 @@ class InSlices final : public torch::autograd::Function<InSlices> {
     const Tensor dx = ctx->needs_input_grad(0) ? at::empty_like(x) : Tensor();
     const KeepingResults none(nullptr, KeepingResults::Run::kFirst);
     for_each_slice(x.size(0), ctx->saved_data["rows"].toInt(), [&](int64_t first, int64_t size) {
-      back_propagate(holder->f, x.narrow(0, first, size), grads[0].narrow(0, first, size),
+      back_propagate(holder->f, x.narrow(0, first, size), first, grads[0].narrow(0, first, size),
                      dx.defined() ? dx.narrow(0, first, size) : dx);
     });
     return {dx, {}, {}, {}, {}};
@@ -139,7 +140,7 @@ class Recomputed final : public torch::autograd::Function<Recomputed> {
 
 Tensor in_slices(const Tensor& x, int64_t rows, const RowFunction& f, Values values) {
   WEFT_CHECK(x.dim() == 2 && rows >= 1, "in_slices of x ", x.sizes(), " by ", rows, " rows");
-  if (x.size(0) == 0) return f(x, values);
+  if (x.size(0) == 0) return f(x, 0, values);
   if (!at::GradMode::is_enabled()) return run_slices(x, rows, f);
   const Tensor anchor = at::empty({0}, x.options()).set_requires_grad(true);
   return InSlices::apply(x, anchor, rows, f, values);

@@ -12,13 +12,14 @@
 namespace weft {
 
 // x [n, d] -> [n, ..], each row from its own row of x, differentiable in x and in leaves that it
-// uses.
-using RowFunction = std::function<Tensor(const Tensor& x, Values values)>;
+// uses. `first`: the place of x's first row in all of them, as rows may differ in their leaves.
+using RowFunction = std::function<Tensor(const Tensor& x, int64_t first, Values values)>;
 
-// f(x), a slice of at most `rows` rows after the other. Where a gradient is wanted, x alone is kept
-// for it, and f runs a second time, slice by slice and with Values::kUnused, before each is given
-// its gradient: those of leaves are added up there, or in the sums of linear layers
-// (models/linear.h). f must not depend on the order of its calls. REQUIRES: no second derivatives.
+// f(x, 0, values), a slice of at most `rows` rows after the other. Where a gradient is wanted, x
+// alone is kept for it, and f runs a second time, slice by slice and
+// with Values::kUnused, before each is given its gradient: those of leaves are added up there, or
+// in the sums of linear layers (models/linear.h). f must not depend on the order of its calls.
+// REQUIRES: no second derivatives.
 //
 // With Values::kUnused the result has the right shape, type (x's) and gradients, but unknown
 // values, and f runs in the backward pass alone: where a block is computed again, nothing but the
@@ -38,8 +39,8 @@ enum class Keep { kNothing, kProducts };
 // f(x, kWanted), of which x (in `stash`, if there is one) and what `keep` says are kept for the
 // backward pass: there f(x, kUnused) runs and is differentiated, straight into the gradients of its
 // leaves. Then its first tensor may have other values, but not other gradients; all else must be
-// the same. The same kernels run both times. REQUIRES: gradients are wanted, x is differentiable;
-// no second derivatives.
+// the same. The same kernels run both times. REQUIRES: gradients
+// are wanted, x is differentiable; no second derivatives.
 std::vector<Tensor> recomputed(const Tensor& x, const PartFunction& f, Keep keep = Keep::kNothing,
                                const std::shared_ptr<HostStash>& stash = nullptr);
 

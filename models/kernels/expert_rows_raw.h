@@ -3,30 +3,17 @@
 // differ only by the stream. S is the storage type (float, double, Bf16), Compute<S> that of sums
 // and weights. No functions, as in raw.h.
 //
-// Letters: n tokens, k = top_k assignments each, R rows, E experts; all tensors are dense.
+// Letters: n tokens, k = top_k assignments each, R rows; all tensors are dense.
 #include "models/kernels/raw.h"
 
 namespace weft {
-
-// Rows [.., width] of one expert, the first of which is row `first` of R.
-template <class S>
-struct ExpertPiece {
-  const S* data;
-  int64_t first;
-};
-
-// All rows of experts, wherever each expert has its own, and how assignments [n, k] find theirs.
-template <class S>
-struct ExpertPieces {
-  const ExpertPiece<S>* pieces;  // [E]
-  const int64_t *experts, *row;  // [n, k]
-};
 
 // out[t] = sum over the slots of token t, in ascending order, of weight * row.
 template <class S>
 struct CombineRows {
   int64_t tokens, top_k, width;
-  ExpertPieces<S> in;
+  const S* in;                // [R, width]
+  const int64_t* row;         // [n, k]
   const Compute<S>* weights;  // [n, k]; null: all 1
   S* out;                     // [n, width]
   bool aligned;               // rows of `in` and `out` begin and end at multiples of 16 bytes
@@ -41,7 +28,7 @@ struct SpreadRows {
   const S* tokens;            // [n, width]
   const Compute<S>* weights;  // [n, k]; null: all 1
   S* out;                     // [R, width]
-  ExpertPieces<S> in;         // read with `dots` only
+  const S* in;                // [R, width]; read with `dots` only
   Compute<S>* dots;           // [n, k]; null: not wanted
   bool aligned;               // as above, of all that is read or written
 };

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include <ATen/ops/empty.h>
+
 #include "base/check.h"
 
 namespace weft {
@@ -42,6 +44,21 @@ KeepingResults::~KeepingResults() { current() = {outer_results_, outer_run_}; }
 
 KeptResults* kept_by_first_run() { return kept_in(Run::kFirst); }
 KeptResults* kept_for_second_run() { return kept_in(Run::kSecond); }
+
+Tensor known_result(at::IntArrayRef sizes, const at::TensorOptions& options, Values values) {
+  if (KeptResults* found = kept_for_second_run()) {
+    const Tensor result = found->take();
+    if (!result.defined()) return at::empty(sizes, options);
+    WEFT_CHECK(result.sizes() == sizes && result.scalar_type() == options.dtype(),
+               "a second run asks for a product ", sizes, ", the first kept ", result.sizes());
+    return result;
+  }
+  return values == Values::kUnused ? at::empty(sizes, options) : Tensor();
+}
+
+void keep_result(const Tensor& result) {
+  if (KeptResults* kept = kept_by_first_run()) kept->keep(result);
+}
 
 void forget_last_result() {
   if (KeptResults* kept = kept_by_first_run()) kept->forget_last();

@@ -8,6 +8,9 @@
 
 namespace weft {
 
+// Whether anyone looks at a result, or only gradients are wanted that don't depend on it.
+enum class Values { kWanted, kUnused };
+
 class KeptResults final {
  public:
   // The next result of the second run; undefined where nothing is known of it but its shape.
@@ -41,6 +44,14 @@ class KeepingResults final {
 // Those that this run keeps, or finds; null if it doesn't.
 KeptResults* kept_by_first_run();
 KeptResults* kept_for_second_run();
+
+// Of a product with a result [rows, out]: the result, where it need not be computed. In a second
+// run it is what the first kept; where nothing of that is known, or only gradients are wanted, it
+// has unknown values. Undefined: to be computed.
+Tensor known_result(at::IntArrayRef sizes, const at::TensorOptions& options, Values values);
+
+// Keeps the result of a product, in a first run that does.
+void keep_result(const Tensor& result);
 
 // As KeptResults::forget_last, in a first run that keeps results.
 void forget_last_result();

@@ -17,7 +17,6 @@
 #include "models/kernels/cpu/block_product.h"
 #include "models/kernels/cpu/matmul.h"
 #include "models/kernels/dispatch.h"
-#include "models/kernels/kept_results.h"
 
 namespace weft {
 namespace {
@@ -240,18 +239,9 @@ Tensor linear_product(const Tensor& x, const Tensor& weight, const Tensor& bias,
         .reshape(shape);
   };
   const bool empty = x.numel() == 0 || out == 0;
-  KeptResults* const found = kept_for_second_run();
-  if (found != nullptr && !empty) {
-    const Tensor y = found->take();
-    const int64_t rows = x.numel() / in;
-    WEFT_CHECK(!y.defined() ||
-                   (y.sizes() == at::IntArrayRef{rows, out} && y.scalar_type() == x.scalar_type()),
-               "a second run asks for a product of ", x.sizes(), " and ", weight.sizes(),
-               ", the first kept ", y.defined() ? y.sizes() : at::IntArrayRef{});
-    return apply(y.defined() ? y : at::empty({rows, out}, x.options()));
-  }
-  if (values == Values::kUnused && !empty) {
-    return apply(at::empty({x.numel() / in, out}, x.options()));
+  if (!empty) {
+    const Tensor known = known_result({x.numel() / in, out}, x.options(), values);
+    if (known.defined()) return apply(known);
   }
   // LibTorch's own autograd node where ours has nothing to add.
   const bool plain =
@@ -259,8 +249,7 @@ Tensor linear_product(const Tensor& x, const Tensor& weight, const Tensor& bias,
   const Tensor y = plain && bias.defined() ? at::linear(x, weight, bias)
                    : plain                 ? at::linear(x, weight)
                                            : apply({});
-  KeptResults* const kept = kept_by_first_run();
-  if (kept != nullptr && !empty) kept->keep(y.reshape({-1, out}));
+  if (!empty) keep_result(y.reshape({-1, out}));
   return y;
 }
 

@@ -5,6 +5,7 @@
 #include "base/tensor.h"
 #include "models/kernels/cpu/block_product.h"
 #include "models/kernels/cpu/isa.h"
+#include "models/kernels/kept_results.h"
 
 namespace weft {
 
@@ -22,9 +23,6 @@ struct LinearSums {
   Tensor weight;  // [out, in]
   Tensor bias;    // [out]
 };
-
-// Whether anyone looks at a result, or only gradients are wanted that don't depend on it.
-enum class Values { kWanted, kUnused };
 
 // at::linear(x [.., in], weight [out, in], bias [out] or undefined) -> [.., out], and its
 // gradients, by such products. With sums those of the weight and the bias are added there

@@ -28,47 +28,28 @@ bool is_aligned(const Tensor& t, Place place) {
   return place == Place::kAligned && t.size(1) * t.element_size() % 16 == 0;
 }
 
-template <class S>
-std::vector<ExpertPiece<S>> table_of(const std::vector<Tensor>& pieces) {
-  std::vector<ExpertPiece<S>> table;
-  int64_t first = 0;
-  for (const Tensor& t : pieces) {
-    table.push_back({values<const S>(t), first});
-    first += t.size(0);
-  }
-  return table;
-}
-
 struct Inputs {
   ExpertRows rows;
-  Tensor tokens, weights;
-  std::vector<Tensor> pieces;
+  Tensor tokens, weights, outputs;
   Place place;
 };
 
 Inputs inputs_of(const ExpertCase& c, at::ScalarType type, Place place) {
-  Inputs in{expert_rows(chosen_experts(c), c.experts, kTestMultiple),
-            placed(random_numbers({c.tokens, c.width}, 1).to(type), place),
-            random_numbers({c.tokens, c.top_k}, 2).to(wide_type(type)),
-            {},
-            place};
-  for (const Tensor& t : random_pieces(in.rows, c.width, 3)) {
-    in.pieces.push_back(placed(t.to(type), place));
-  }
-  return in;
+  const ExpertRows rows = expert_rows(chosen_experts(c), c.experts, kTestMultiple);
+  return {rows, placed(random_numbers({c.tokens, c.width}, 1).to(type), place),
+          random_numbers({c.tokens, c.top_k}, 2).to(wide_type(type)),
+          placed(random_rows(rows, c.width, 3).to(type), place), place};
 }
 
-// Tokens to rows, with weights or without, and the products of tokens with the rows of the pieces;
+// Tokens to rows, with weights or without, and the products of tokens with the rows of the outputs;
 // then the sum of these rows, with weights and without.
 template <class S>
 std::vector<Tensor> emulated_as(const Inputs& in) {
   using C = Compute<S>;
   const ExpertRows& at = in.rows;
-  const int64_t width = in.tokens.size(1), top_k = at.experts.size(1);
+  const int64_t width = in.tokens.size(1), top_k = at.row.size(1);
   const at::ScalarType type = in.tokens.scalar_type();
-  const std::vector<ExpertPiece<S>> table = table_of<S>(in.pieces);
-  const ExpertPieces<S> pieces{table.data(), values<const int64_t>(at.experts),
-                               values<const int64_t>(at.row)};
+  const auto* const outputs = values<const S>(in.outputs);
   std::vector<Tensor> results;
   for (const bool weighted : {false, true}) {
     const C* const weights = weighted ? values<const C>(in.weights) : nullptr;
@@ -83,12 +64,13 @@ std::vector<Tensor> emulated_as(const Inputs& in) {
                                     .tokens = values<const S>(in.tokens),
                                     .weights = weights,
                                     .out = values<S>(rows),
-                                    .in = weighted ? pieces : ExpertPieces<S>{},
+                                    .in = weighted ? outputs : nullptr,
                                     .dots = weighted ? values<C>(dots) : nullptr,
                                     .aligned = aligned},
                       nullptr);
     cuda::combine_rows(
-        CombineRows<S>{in.tokens.size(0), top_k, width, pieces, weights, values<S>(sums), aligned},
+        CombineRows<S>{in.tokens.size(0), top_k, width, outputs, values<const int64_t>(at.row),
+                       weights, values<S>(sums), aligned},
         nullptr);
     results.insert(results.end(), {rows, sums});
     if (weighted) results.push_back(dots);
@@ -99,12 +81,12 @@ std::vector<Tensor> emulated_as(const Inputs& in) {
 // The same by the CPU's operators and their gradients, in `type`.
 std::vector<Tensor> on_cpu(const Inputs& in, at::ScalarType type) {
   const Tensor tokens = in.tokens.to(type), weights = in.weights.to(wide_type(type));
-  const std::vector<Tensor> pieces = converted(in.pieces, type);
+  const Tensor outputs = in.outputs.to(type);
   const auto to =
-      through_to_experts(tokens, pieces, [&](const Tensor& t) { return to_experts(t, in.rows); });
+      through_to_experts(tokens, outputs, [&](const Tensor& t) { return to_experts(t, in.rows); });
   const auto from = through_from_experts(
-      pieces, weights, tokens,
-      [&](const std::vector<Tensor>& y, const Tensor& w) { return from_experts(y, w, in.rows); });
+      outputs, weights, tokens,
+      [&](const Tensor& y, const Tensor& w) { return from_experts(y, w, in.rows); });
   return {to[0], to[1], from[2], from[0], from[1]};
 }
 
@@ -122,7 +104,7 @@ TEST(ExpertRowsEmulated, AreAsExactAsTheirCpuTwins) {
           return results;
         });
         expect_all_as_exact(ours, on_cpu(in, type), on_cpu(in, at::kDouble));
-        EXPECT_TRUE(ours[0].equal(at::cat(to_experts(in.tokens, in.rows))));
+        EXPECT_TRUE(ours[0].equal(to_experts(in.tokens, in.rows)));
       }
     }
   }

@@ -48,82 +48,64 @@ inline std::vector<std::vector<int64_t>> assignments_of(const Tensor& experts, i
   return all;
 }
 
-// Rows of `d` random numbers, fp64, a tensor for each expert; in the padding NaN.
-inline std::vector<Tensor> random_pieces(const ExpertRows& rows, int64_t d, uint64_t seed) {
-  const at::Generator random = at::detail::createCPUGenerator(seed);
-  std::vector<Tensor> pieces;
-  for (size_t e = 0; e < rows.sizes.size(); ++e) {
-    const int64_t count = rows.counts[static_cast<int64_t>(e)].item<int64_t>();
-    pieces.push_back(at::randn({rows.sizes[e], d}, random, at::TensorOptions(at::kDouble)));
-    pieces.back()
-        .narrow(0, count, rows.sizes[e] - count)
-        .fill_(std::numeric_limits<double>::quiet_NaN());
-  }
-  return pieces;
-}
-
 inline Tensor random_numbers(std::vector<int64_t> shape, uint64_t seed) {
   return at::randn(shape, at::detail::createCPUGenerator(seed), at::TensorOptions(at::kDouble));
 }
 
-inline std::vector<Tensor> converted(const std::vector<Tensor>& all, at::ScalarType type,
-                                     at::Device device = at::kCPU) {
-  std::vector<Tensor> result;
-  for (const Tensor& t : all) result.push_back(t.to(device, type));
-  return result;
+// The experts' rows of `d` random numbers, fp64; in the padding NaN.
+inline Tensor random_rows(const ExpertRows& rows, int64_t d, uint64_t seed) {
+  return random_numbers({rows.assignment.size(0), d}, seed)
+      .index_fill_(0, rows.assignment.lt(0).nonzero().view(-1),
+                   std::numeric_limits<double>::quiet_NaN());
 }
 
 inline Tensor leaf_of(const Tensor& t) { return t.detach().clone().set_requires_grad(true); }
 
 // All of these give [result, gradients ..].
 
-// tokens [n, d] to rows of all experts and back, with the gradients of the rows given.
+// tokens [n, d] to rows of all experts and back, with the gradient of the rows given.
 template <class ToRows>
-std::vector<Tensor> through_to_experts(const Tensor& tokens, const std::vector<Tensor>& drows,
+std::vector<Tensor> through_to_experts(const Tensor& tokens, const Tensor& drows,
                                        const ToRows& to_rows) {
   const Tensor leaf = leaf_of(tokens);
-  const std::vector<Tensor> rows = to_rows(leaf);
-  at::cat(rows).backward(at::cat(drows));
-  return {at::cat(rows).detach(), leaf.grad()};
+  const Tensor rows = to_rows(leaf);
+  rows.backward(drows);
+  return {rows.detach(), leaf.grad()};
 }
 
 // outputs and weights [n, k] to tokens, with the gradient dy [n, d]; gradients of the weights, then
 // of all rows.
 template <class FromRows>
-std::vector<Tensor> through_from_experts(const std::vector<Tensor>& outputs, const Tensor& weights,
+std::vector<Tensor> through_from_experts(const Tensor& outputs, const Tensor& weights,
                                          const Tensor& dy, const FromRows& from_rows) {
-  const Tensor weights_leaf = leaf_of(weights);
-  std::vector<Tensor> leaves, gradients;
-  for (const Tensor& t : outputs) leaves.push_back(leaf_of(t));
-  const Tensor y = from_rows(leaves, weights_leaf);
+  const Tensor weights_leaf = leaf_of(weights), leaf = leaf_of(outputs);
+  const Tensor y = from_rows(leaf, weights_leaf);
   y.backward(dy);
-  for (const Tensor& t : leaves) gradients.push_back(t.grad());
-  return {y.detach(), weights_leaf.grad(), at::cat(gradients)};
+  return {y.detach(), weights_leaf.grad(), leaf.grad()};
 }
 
 // By operators: rows are gathered, zeros joined.
-inline std::vector<Tensor> plain_to_experts(const Tensor& tokens, const Tensor& experts,
-                                            const ExpertRows& rows) {
+inline Tensor plain_to_experts(const Tensor& tokens, const Tensor& experts,
+                               const ExpertRows& rows) {
   std::vector<Tensor> pieces;
-  const auto assignments = assignments_of(experts, static_cast<int64_t>(rows.sizes.size()));
+  const auto assignments = assignments_of(experts, static_cast<int64_t>(rows.groups.sizes.size()));
   for (size_t e = 0; e < assignments.size(); ++e) {
     const Tensor of = at::tensor(assignments[e], at::kLong).floor_divide(experts.size(1));
-    const int64_t padding = rows.sizes[e] - static_cast<int64_t>(assignments[e].size());
+    const int64_t padding = rows.groups.sizes[e] - static_cast<int64_t>(assignments[e].size());
     pieces.push_back(at::cat(
         {tokens.index_select(0, of), at::zeros({padding, tokens.size(1)}, tokens.options())}));
   }
-  return pieces;
+  return at::cat(pieces);
 }
 
 // By operators: rows are gathered by assignment, multiplied in the type of the weights, added up.
-inline Tensor plain_from_experts(const std::vector<Tensor>& outputs, const Tensor& weights,
+inline Tensor plain_from_experts(const Tensor& outputs, const Tensor& weights,
                                  const ExpertRows& rows) {
-  const Tensor by_slot = at::cat(outputs)
-                             .index_select(0, rows.row.reshape(-1))
-                             .reshape({weights.size(0), weights.size(1), outputs[0].size(1)});
+  const Tensor by_slot = outputs.index_select(0, rows.row.reshape(-1))
+                             .reshape({weights.size(0), weights.size(1), outputs.size(1)});
   return (by_slot.to(weights.scalar_type()) * weights.unsqueeze(-1))
       .sum(1)
-      .to(outputs[0].scalar_type());
+      .to(outputs.scalar_type());
 }
 
 }  // namespace weft

@@ -16,7 +16,7 @@ class ExpertRowsCuda : public testing::TestWithParam<ExpertCase> {
   const ExpertRows rows_ = expert_rows(experts_, c_.experts, kTestMultiple);
   const Tensor tokens_ = random_numbers({c_.tokens, c_.width}, 1);
   const Tensor weights_ = random_numbers({c_.tokens, c_.top_k}, 2);
-  const std::vector<Tensor> pieces_ = random_pieces(rows_, c_.width, 3);
+  const Tensor outputs_ = random_rows(rows_, c_.width, 3);
 };
 
 TEST_P(ExpertRowsCuda, StandWhereTheyDoOnTheCpu) {
@@ -25,7 +25,7 @@ TEST_P(ExpertRowsCuda, StandWhereTheyDoOnTheCpu) {
   EXPECT_TRUE(there.row.cpu().equal(rows_.row));
   EXPECT_TRUE(there.assignment.cpu().equal(rows_.assignment));
   EXPECT_TRUE(there.counts.equal(rows_.counts));
-  EXPECT_EQ(there.sizes, rows_.sizes);
+  EXPECT_EQ(there.groups.sizes, rows_.groups.sizes);
 }
 
 TEST_P(ExpertRowsCuda, HoldTokensAndZerosAndGiveBackTheSumsOfGradients) {
@@ -33,8 +33,7 @@ TEST_P(ExpertRowsCuda, HoldTokensAndZerosAndGiveBackTheSumsOfGradients) {
   const ExpertRows there = expert_rows(experts_.to(at::kCUDA), c_.experts, kTestMultiple);
   for (const at::ScalarType type : {at::kFloat, at::kBFloat16, at::kDouble}) {
     const auto run = [&](at::Device device, const ExpertRows& rows, at::ScalarType in) {
-      return through_to_experts(tokens_.to(type).to(device, in),
-                                converted(converted(pieces_, type), in, device),
+      return through_to_experts(tokens_.to(type).to(device, in), outputs_.to(type).to(device, in),
                                 [&](const Tensor& t) { return to_experts(t, rows); });
     };
     const auto truth = run(at::kCPU, rows_, at::kDouble), twin = run(at::kCPU, rows_, type);
@@ -52,9 +51,9 @@ TEST_P(ExpertRowsCuda, AreWeightedAndAddedUpAsByTheCpuTwin) {
       const at::ScalarType wide = in == at::kDouble ? in : at::kFloat;
       const Tensor weights = weights_.to(type == at::kDouble ? type : at::kFloat);
       return through_from_experts(
-          converted(converted(pieces_, type), in, device), weights.to(device, wide),
+          outputs_.to(type).to(device, in), weights.to(device, wide),
           tokens_.to(type).to(device, in),
-          [&](const std::vector<Tensor>& y, const Tensor& w) { return from_experts(y, w, rows); });
+          [&](const Tensor& y, const Tensor& w) { return from_experts(y, w, rows); });
     };
     const auto truth = run(at::kCPU, rows_, at::kDouble), twin = run(at::kCPU, rows_, type);
     const auto ours = run(at::kCUDA, there, type), again = run(at::kCUDA, there, type);
@@ -78,12 +77,10 @@ TEST(ExpertRowsCuda, NeedNoAlignment) {
   };
   const Tensor tokens = random_numbers({c.tokens, c.width}, 1).to(at::kBFloat16);
   const Tensor weights = random_numbers({c.tokens, c.top_k}, 2).to(at::kFloat);
-  EXPECT_TRUE(
-      at::cat(to_experts(shifted(tokens), there)).cpu().equal(at::cat(to_experts(tokens, here))));
-  std::vector<Tensor> outputs = converted(random_pieces(here, c.width, 3), at::kBFloat16), moved;
-  for (const Tensor& y : outputs) moved.push_back(shifted(y));
+  EXPECT_TRUE(to_experts(shifted(tokens), there).cpu().equal(to_experts(tokens, here)));
+  const Tensor outputs = random_rows(here, c.width, 3).to(at::kBFloat16);
   const Tensor expected = from_experts(outputs, weights, here);
-  const Tensor y = from_experts(moved, weights.to(at::kCUDA), there);
+  const Tensor y = from_experts(shifted(outputs), weights.to(at::kCUDA), there);
   // Products and sums in another grouping may round to the neighbour in bf16.
   EXPECT_LE(max_difference(y, expected), 0x1p-7 * max_magnitude(expected));
 }

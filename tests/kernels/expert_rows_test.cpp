@@ -32,8 +32,8 @@ TEST_P(ExpertRowsOf, StandByExpertAndTokenWithPaddingBehindEach) {
   for (int64_t e = 0; e < c_.experts; ++e) {
     const auto count = static_cast<int64_t>(assignments[e].size());
     EXPECT_EQ(rows_.counts[e].item<int64_t>(), count);
-    EXPECT_EQ(rows_.sizes[e], (count + kTestMultiple - 1) / kTestMultiple * kTestMultiple);
-    for (int64_t i = 0; i < rows_.sizes[e]; ++i) {
+    EXPECT_EQ(rows_.groups.sizes[e], (count + kTestMultiple - 1) / kTestMultiple * kTestMultiple);
+    for (int64_t i = 0; i < rows_.groups.sizes[e]; ++i) {
       if (i < count) {
         EXPECT_EQ(rows_.row.reshape(-1)[assignments[e][i]].item<int64_t>(),
                   static_cast<int64_t>(expected.size()));
@@ -42,17 +42,15 @@ TEST_P(ExpertRowsOf, StandByExpertAndTokenWithPaddingBehindEach) {
     }
   }
   EXPECT_TRUE(rows_.assignment.equal(at::tensor(expected, at::kLong)));
-  EXPECT_TRUE(rows_.experts.equal(experts_));
 }
 
 TEST_P(ExpertRowsOf, HoldTokensAndZerosAndGiveBackTheSumsOfGradients) {
   const Tensor tokens = random_numbers({c_.tokens, c_.width}, 1);
-  const std::vector<Tensor> drows = random_pieces(rows_, c_.width, 2);
+  const Tensor drows = random_rows(rows_, c_.width, 2);
   const auto plain = [&](const Tensor& t) { return plain_to_experts(t, experts_, rows_); };
   for (const at::ScalarType type : kTypes) {
-    const Tensor x = tokens.to(type);
-    const std::vector<Tensor> d = converted(drows, type);
-    const auto truth = through_to_experts(x.to(at::kDouble), converted(d, at::kDouble), plain);
+    const Tensor x = tokens.to(type), d = drows.to(type);
+    const auto truth = through_to_experts(x.to(at::kDouble), d.to(at::kDouble), plain);
     const auto operators = through_to_experts(x, d, plain);
     for (const cpu::Isa isa : supported_isas()) {
       const auto got =
@@ -64,23 +62,21 @@ TEST_P(ExpertRowsOf, HoldTokensAndZerosAndGiveBackTheSumsOfGradients) {
 }
 
 TEST_P(ExpertRowsOf, AreWeightedAndAddedUpAsByOperators) {
-  const std::vector<Tensor> outputs = random_pieces(rows_, c_.width, 3);
+  const Tensor outputs = random_rows(rows_, c_.width, 3);
   const Tensor weights = random_numbers({c_.tokens, c_.top_k}, 4);
   const Tensor dout = random_numbers({c_.tokens, c_.width}, 5);
-  const auto plain = [&](const std::vector<Tensor>& y, const Tensor& w) {
+  const auto plain = [&](const Tensor& y, const Tensor& w) {
     return plain_from_experts(y, w, rows_);
   };
   for (const at::ScalarType type : kTypes) {
-    const std::vector<Tensor> y = converted(outputs, type);
-    const Tensor w = weights.to(wide(type)), d = dout.to(type);
-    const auto truth = through_from_experts(converted(y, at::kDouble), w.to(at::kDouble),
-                                            d.to(at::kDouble), plain);
+    const Tensor y = outputs.to(type), w = weights.to(wide(type)), d = dout.to(type);
+    const auto truth =
+        through_from_experts(y.to(at::kDouble), w.to(at::kDouble), d.to(at::kDouble), plain);
     const auto operators = through_from_experts(y, w, d, plain);
     for (const cpu::Isa isa : supported_isas()) {
-      const auto got =
-          through_from_experts(y, w, d, [&](const std::vector<Tensor>& pieces, const Tensor& by) {
-            return from_experts(pieces, by, rows_, isa);
-          });
+      const auto got = through_from_experts(y, w, d, [&](const Tensor& rows, const Tensor& by) {
+        return from_experts(rows, by, rows_, isa);
+      });
       const char* const names[] = {"result", "weights", "rows"};
       for (size_t i = 0; i < got.size(); ++i) {
         expect_as_exact(got[i], operators[i], truth[i], names[i]);
@@ -99,9 +95,8 @@ TEST(ExpertRows, HaveTheGradientsOfCentralDifferences) {
   const Tensor weights = random_numbers({c.tokens, c.top_k}, 2).set_requires_grad(true);
   for (const cpu::Isa isa : supported_isas()) {
     const auto loss = [&] {
-      std::vector<Tensor> pieces = to_experts(tokens, rows, isa);
-      for (Tensor& piece : pieces) piece = piece.sin();
-      return closed_form_loss(from_experts(pieces, weights, rows, isa));
+      return closed_form_loss(
+          from_experts(to_experts(tokens, rows, isa).sin(), weights, rows, isa));
     };
     tokens.mutable_grad() = Tensor();
     weights.mutable_grad() = Tensor();
@@ -118,9 +113,9 @@ TEST(ExpertRows, AreAddedUpInAscendingOrderOfSlotAndRoundedOnce) {
   const auto sum = [&](std::vector<double> numbers, at::ScalarType type, cpu::Isa isa) {
     const Tensor weights = at::ones({1, 3}, at::kFloat);
     const Tensor all = at::tensor(numbers, at::kDouble).to(type).view({3, 1});
-    const Tensor y = from_experts(all.split(1), weights, rows, isa);
+    const Tensor y = from_experts(all, weights, rows, isa);
     const Tensor leaf = at::zeros({1, 1}, type).set_requires_grad(true);
-    at::cat(to_experts(leaf, rows, isa)).backward(all);
+    to_experts(leaf, rows, isa).backward(all);
     EXPECT_TRUE(leaf.grad().equal(y));
     return y.item<double>();
   };
@@ -136,16 +131,12 @@ TEST(ExpertRows, TakePartsOfTensors) {
   const ExpertRows rows = expert_rows(chosen_experts(c).t().contiguous().t(), c.experts, 4);
   const Tensor wider = random_numbers({c.tokens, 2 * c.width + 1}, 1).to(at::kFloat);
   const Tensor tokens = wider.narrow(1, 1, c.width);
-  const std::vector<Tensor> pieces = to_experts(tokens, rows);
-  const std::vector<Tensor> same = to_experts(tokens.contiguous(), rows);
-  std::vector<Tensor> turned;
-  for (size_t e = 0; e < pieces.size(); ++e) {
-    EXPECT_TRUE(pieces[e].equal(same[e]));
-    turned.push_back(pieces[e].t().contiguous().t());
-  }
+  const Tensor routed = to_experts(tokens, rows);
+  EXPECT_TRUE(routed.equal(to_experts(tokens.contiguous(), rows)));
+  const Tensor turned = routed.t().contiguous().t();
   const Tensor weights = random_numbers({c.top_k, c.tokens}, 2).to(at::kFloat).t();
   EXPECT_TRUE(
-      from_experts(turned, weights, rows).equal(from_experts(pieces, weights.contiguous(), rows)));
+      from_experts(turned, weights, rows).equal(from_experts(routed, weights.contiguous(), rows)));
 }
 
 TEST(ExpertRows, HaveGradientsBesideWeightsThatHaveNone) {
@@ -186,12 +177,11 @@ TEST(ExpertRowsDeathTest, RefusesOtherShapes) {
   EXPECT_DEATH(expert_rows(tokens, 3, 2), "expert_rows of experts CPUDoubleType \\[2, 5\\]");
   EXPECT_DEATH(to_experts(tokens.narrow(0, 0, 1), rows), "tokens CPUDoubleType \\[1, 5\\]");
   EXPECT_DEATH(to_experts(tokens.to(at::kHalf), rows), "tokens CPUHalfType \\[2, 5\\]");
-  std::vector<Tensor> outputs = to_experts(tokens, rows);
+  const Tensor outputs = to_experts(tokens, rows);
   EXPECT_DEATH(from_experts(outputs, weights.to(at::kFloat), rows),
                "weights are CPUFloatType \\[2, 2\\].*expected Double");
-  EXPECT_DEATH(from_experts({outputs[0]}, weights, rows), "outputs of 1 experts, expected 3");
-  outputs[1] = outputs[1].narrow(1, 0, 4);
-  EXPECT_DEATH(from_experts(outputs, weights, rows), "the output of expert 1 .* \\[2, 4\\]");
+  EXPECT_DEATH(from_experts(outputs.narrow(0, 0, 4), weights, rows),
+               "outputs CPUDoubleType \\[4, 5\\] on cpu, expected 6 rows");
 }
 
 }  // namespace

@@ -5,20 +5,13 @@
 
 namespace weft::cpu::WEFT_ISA {
 
-// The row of an assignment.
-template <class S>
-inline const S* row_of(const ExpertPieces<S>& in, int64_t assignment, int64_t width) {
-  const ExpertPiece<S>& piece = in.pieces[in.experts[assignment]];
-  return piece.data + (in.row[assignment] - piece.first) * width;
-}
-
 // kVectors vectors of a token's columns from `first` on, `lanes` of each.
 template <class S, int kVectors>
 inline void combine_columns(const CombineRows<S>& of, int64_t token, int64_t first, int lanes) {
   using C = Compute<S>;
   Vec<C> sums[kVectors] = {};
   for (int64_t a = token * of.top_k; a < (token + 1) * of.top_k; ++a) {
-    const S* row = row_of(of.in, a, of.width) + first;
+    const S* row = of.in + of.row[a] * of.width + first;
     const C weight = of.weights == nullptr ? C(1) : of.weights[a];
     for (int v = 0; v < kVectors; ++v) sums[v] += weight * load(row + v * kLanes<C>, lanes);
   }
@@ -63,7 +56,7 @@ void spread_rows(const SpreadRows<S>& of, int64_t begin, int64_t end) {
       });
     }
     if (of.dots == nullptr) continue;
-    const S* row = row_of(of.in, a, of.width);
+    const S* row = of.in + r * of.width;
     Vec<C> products = {};
     for_each_vector<C>(0, of.width, [&](int64_t i, int lanes) {
       products += load(token + i, lanes) * load(row + i, lanes);

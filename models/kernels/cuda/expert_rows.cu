@@ -9,13 +9,6 @@ namespace {
 
 constexpr int kMostThreads = 256;
 
-// The row of an assignment.
-template <class S>
-__device__ const S* row_of(const ExpertPieces<S>& in, int64_t assignment, int64_t width) {
-  const ExpertPiece<S> piece = in.pieces[in.experts[assignment]];
-  return piece.data + (in.row[assignment] - piece.first) * width;
-}
-
 // f(i) for the packs of a row that this thread looks after.
 template <int kPack, class F>
 __device__ void for_each_pack(int64_t width, const F& f) {
@@ -31,7 +24,7 @@ __global__ void combine_kernel(CombineRows<S> of) {
     C sums[kPack] = {};
     for (int64_t a = token * of.top_k; a < (token + 1) * of.top_k; ++a) {
       const C weight = of.weights == nullptr ? C(1) : of.weights[a];
-      const auto row = load_pack<kPack>(row_of(of.in, a, of.width) + i);
+      const auto row = load_pack<kPack>(of.in + of.row[a] * of.width + i);
 #pragma unroll
       for (int p = 0; p < kPack; ++p) sums[p] += weight * widen(row.values[p]);
     }
@@ -53,7 +46,7 @@ __global__ void spread_kernel(SpreadRows<S> of) {
     return;
   }
   const S* const token = of.tokens + a / of.top_k * of.width;
-  const S* const row = of.dots == nullptr ? nullptr : row_of(of.in, a, of.width);
+  const S* const row = of.dots == nullptr ? nullptr : of.in + r * of.width;
   C products = 0;
   for_each_pack<kPack>(of.width, [&](int64_t i) {
     const auto x = load_pack<kPack>(token + i);
