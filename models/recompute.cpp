@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "models/kernels/kept_results.h"
 #include "models/mini_sequences.h"
+#include "models/random_state.h"
 
 namespace weft {
 namespace {
@@ -44,10 +45,11 @@ void back_propagate(const RowFunction& f, const Tensor& x, int64_t first, const 
   rows.grad().defined() ? dx.copy_(rows.grad()) : dx.zero_();
 }
 
-// A function that a graph keeps for its backward pass.
+// A function that a graph keeps for its backward pass, and what was random about it.
 struct Holder final : torch::CustomClassHolder {
-  explicit Holder(RowFunction function) : f(std::move(function)) {}
+  Holder(RowFunction function, at::Device device) : f(std::move(function)), random(device) {}
   RowFunction f;
+  RandomState random;
 };
 
 class InSlices final : public torch::autograd::Function<InSlices> {
@@ -57,7 +59,7 @@ class InSlices final : public torch::autograd::Function<InSlices> {
                         int64_t rows, const RowFunction& f, Values values) {
     ctx->save_for_backward({x});
     ctx->saved_data["rows"] = rows;
-    ctx->saved_data["f"] = c10::IValue::make_capsule(c10::make_intrusive<Holder>(f));
+    ctx->saved_data["f"] = c10::IValue::make_capsule(c10::make_intrusive<Holder>(f, x.device()));
     if (values == Values::kUnused) return at::empty_like(x);
     return run_slices(x, rows, f);
   }
@@ -70,6 +72,7 @@ class InSlices final : public torch::autograd::Function<InSlices> {
         c10::static_intrusive_pointer_cast<Holder>(ctx->saved_data["f"].toCapsule());
     const Tensor dx = ctx->needs_input_grad(0) ? at::empty_like(x) : Tensor();
     const KeepingResults none(nullptr, KeepingResults::Run::kFirst);
+    const Replay random(holder->random, x.device());
     for_each_slice(x.size(0), ctx->saved_data["rows"].toInt(), [&](int64_t first, int64_t size) {
       back_propagate(holder->f, x.narrow(0, first, size), first, grads[0].narrow(0, first, size),
                      dx.defined() ? dx.narrow(0, first, size) : dx);
@@ -80,9 +83,10 @@ class InSlices final : public torch::autograd::Function<InSlices> {
 
 // What the second run needs; its input is in the stash, or saved by the graph where there is none.
 struct Again : torch::CustomClassHolder {
-  Again(PartFunction function, bool keeps, std::shared_ptr<HostStash> host)
-      : f(std::move(function)), keeps_results(keeps), stash(std::move(host)) {}
+  Again(PartFunction function, at::Device device, bool keeps, std::shared_ptr<HostStash> host)
+      : f(std::move(function)), random(device), keeps_results(keeps), stash(std::move(host)) {}
   PartFunction f;
+  RandomState random;
   bool keeps_results;
   KeptResults results;
   std::shared_ptr<HostStash> stash;
@@ -94,7 +98,7 @@ class Recomputed final : public torch::autograd::Function<Recomputed> {
   static torch::autograd::variable_list forward(torch::autograd::AutogradContext* ctx,
                                                 const Tensor& x, const PartFunction& f, Keep keep,
                                                 const std::shared_ptr<HostStash>& stash) {
-    const auto again = c10::make_intrusive<Again>(f, keep == Keep::kProducts, stash);
+    const auto again = c10::make_intrusive<Again>(f, x.device(), keep == Keep::kProducts, stash);
     if (stash == nullptr) {
       ctx->save_for_backward({x});
     } else {
@@ -114,6 +118,7 @@ class Recomputed final : public torch::autograd::Function<Recomputed> {
         c10::static_intrusive_pointer_cast<Again>(ctx->saved_data["again"].toCapsule());
     const Tensor x =
         again->stash == nullptr ? ctx->get_saved_variables()[0] : again->stash->take(again->place);
+    const Replay random(again->random, x.device());
     const Run second = run(x, *again, KeepingResults::Run::kSecond, Values::kUnused);
     torch::autograd::backward(second.outputs, grads);
     return {second.x.grad(), {}, {}, {}};

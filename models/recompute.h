@@ -16,7 +16,7 @@ namespace weft {
 using RowFunction = std::function<Tensor(const Tensor& x, int64_t first, Values values)>;
 
 // f(x, 0, values), a slice of at most `rows` rows after the other. Where a gradient is wanted, x
-// alone is kept for it, and f runs a second time, slice by slice and
+// alone is kept for it, and f runs a second time, slice by slice, with the same random numbers and
 // with Values::kUnused, before each is given its gradient: those of leaves are added up there, or
 // in the sums of linear layers (models/linear.h). f must not depend on the order of its calls.
 // REQUIRES: no second derivatives.
@@ -39,7 +39,7 @@ enum class Keep { kNothing, kProducts };
 // f(x, kWanted), of which x (in `stash`, if there is one) and what `keep` says are kept for the
 // backward pass: there f(x, kUnused) runs and is differentiated, straight into the gradients of its
 // leaves. Then its first tensor may have other values, but not other gradients; all else must be
-// the same. The same kernels run both times. REQUIRES: gradients
+// the same. The same kernels run both times, and draw the same random numbers. REQUIRES: gradients
 // are wanted, x is differentiable; no second derivatives.
 std::vector<Tensor> recomputed(const Tensor& x, const PartFunction& f, Keep keep = Keep::kNothing,
                                const std::shared_ptr<HostStash>& stash = nullptr);

@@ -10,8 +10,11 @@
 #include <utility>
 #include <vector>
 
+#include <ATen/Context.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/rand.h>
 #include <ATen/ops/tanh.h>
 #include <ATen/record_function.h>
 #include <gtest/gtest.h>
@@ -276,6 +279,40 @@ TEST(Recomputed, KeepsNothingBetweenThePasses) {
   (at::linear(inner, other.weight).exp().sum() + inner.sum() * 3).backward();
   EXPECT_TRUE(row.x.grad().equal(other.x.grad()));
   EXPECT_TRUE(row.weight.grad().equal(other.weight.grad()));
+}
+
+// Their gradients are those of the numbers that the first run drew, whatever else drew some since;
+// and nothing else sees that they were drawn again.
+TEST(Recomputed, DrawsTheSameRandomNumbers) {
+  const auto drawing = [](const Tensor& x) {
+    return x.square() * at::rand(x.sizes(), x.options());
+  };
+  const auto part = [&](const Tensor& x, Values) { return std::vector<Tensor>{drawing(x)}; };
+  const auto rows = [&](const Tensor& x, int64_t, Values) { return drawing(x); };
+  const auto sliced_part = [&](const Tensor& x, Values values) {
+    return std::vector<Tensor>{in_slices(drawing(x), 4, rows, values)};
+  };
+  const auto gradients = [](const auto& f) {
+    at::manual_seed(5);
+    const Tensor x = fill({11, 4}, 0.2).set_requires_grad(true);
+    const Tensor y = f(f(x));
+    const Tensor between = at::rand({3});
+    y.sum().backward();
+    return std::vector<Tensor>{y.detach(), x.grad(), between, at::rand({3})};
+  };
+  const auto expect_same = [](const std::vector<Tensor>& ours, const std::vector<Tensor>& plain) {
+    for (size_t i = 0; i < plain.size(); ++i) EXPECT_LE(max_difference(ours[i], plain[i]), 1e-13);
+  };
+  const auto plain_slices = [&](const Tensor& x) {
+    return at::cat(
+        {drawing(x.narrow(0, 0, 4)), drawing(x.narrow(0, 4, 4)), drawing(x.narrow(0, 8, 3))});
+  };
+  expect_same(gradients([&](const Tensor& x) { return recomputed(x, part)[0]; }),
+              gradients(drawing));
+  expect_same(gradients([&](const Tensor& x) { return in_slices(x, 4, rows); }),
+              gradients(plain_slices));
+  expect_same(gradients([&](const Tensor& x) { return recomputed(x, sliced_part)[0]; }),
+              gradients([&](const Tensor& x) { return plain_slices(drawing(x)); }));
 }
 
 // Inputs that wait in the host's memory come back to the second runs, bit for bit.
