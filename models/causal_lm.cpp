@@ -86,12 +86,13 @@ Tensor recomputed_block(const Block& block, const Tensor& x, const std::shared_p
 ParameterTable parameter_table(const ModelConfig& config) {
   ParameterTable table;
   const Initializer init = initial_embedding(config);
-  // The lookup's gradient sums many tokens into one row, so it is kept in the master's type.
+  // The lookup's gradient sums many tokens into one row, so it is kept in the master's type; a head
+  // that is tied to it multiplies in the recipe's.
   table.add({.name = kEmbedding,
              .shape = {config.vocab_size, config.hidden_size},
              .sharding = {0, MeshAxis::kTensor},
              .init = init,
-             .compute = ComputeType::kMaster});
+             .compute = config.tie_embeddings ? ComputeType::kBoth : ComputeType::kMaster});
   if (config.learned_positions > 0) {
     table.add({.name = kPositions,
                .shape = {config.learned_positions, config.hidden_size},
@@ -119,7 +120,7 @@ CausalLM::CausalLM(const ModelConfig& config, const ParameterStore& store,
       memory_(memory),
       embedding_(store.compute(kEmbedding)),
       final_norm_(config.norm, store, kFinalNorm),
-      head_(config.tie_embeddings ? embedding_ : store.compute(kHeadWeight)),
+      head_(store.narrow(config.tie_embeddings ? kEmbedding : kHeadWeight)),
       embedding_gradient_(store.gradient(kEmbedding)),
       head_gradient_(config.tie_embeddings ? embedding_gradient_ : store.gradient(kHeadWeight)) {
   if (config.learned_positions > 0) position_embedding_ = store.compute(kPositions);
@@ -156,17 +157,14 @@ DecodingState CausalLM::new_state(int64_t rows, int64_t capacity) const {
   return new_decoding_state(config_, rows, capacity, types_.compute, types_.device);
 }
 
-Tensor CausalLM::decoding_head() const { return head_.detach().to(types_.compute); }
-
-Tensor CausalLM::next_logits(const Tensor& tokens, DecodingState& state,
-                             const Tensor& decoding_head) const {
+Tensor CausalLM::next_logits(const Tensor& tokens, DecodingState& state) const {
   const at::NoGradGuard no_grad;
   const Tensor x = advance(tokens, state);
   const Tensor last = x.select(1, x.size(1) - 1).contiguous();  // [Bz, d]
   if (final_norm_.can_decode(last, types_.compute)) {
-    return head_step(final_norm_.rms_weights(), decoding_head, last);
+    return head_step(final_norm_.rms_weights(), head_, last);
   }
-  const Tensor logits = Linear(decoding_head)(final_norm_(last, types_.compute));
+  const Tensor logits = Linear(head_)(final_norm_(last, types_.compute));
   return logits.to(wide_type(types_.compute));
 }
 

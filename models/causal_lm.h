@@ -53,10 +53,8 @@ class CausalLM final {
   // Hidden states [Bz, T, d] of the next tokens [Bz, T] of rows that go on from `state`, which then
   // has them too. No gradients. REQUIRES: T = 1, or rows of equal lengths; T more tokens fit.
   Tensor extend(const Tensor& tokens, DecodingState& state) const;
-  // The head [V, d] in the compute type: converted once by whoever decodes.
-  Tensor decoding_head() const;
   // As extend, but gives the logits [Bz, V] of what follows the last token, in fp32 (fp64).
-  Tensor next_logits(const Tensor& tokens, DecodingState& state, const Tensor& decoding_head) const;
+  Tensor next_logits(const Tensor& tokens, DecodingState& state) const;
   // targets [Bz, T] int64, negative where ignored. Where the store keeps gradients, and they are
   // enabled, the head's is added to it at once. REQUIRES then: `loss` is differentiated, with a
   // weight of 1.
@@ -76,7 +74,7 @@ class CausalLM final {
   Tensor embedding_;           // [V, d]
   Tensor position_embedding_;  // [positions, d], undefined without learned positions
   Norm final_norm_;
-  Tensor head_;                                // [V, d]; the embedding when tied
+  Tensor head_;  // [V, d] in the compute type; when tied the embedding, or its copy
   Tensor embedding_gradient_, head_gradient_;  // of the store; undefined if it keeps none
   std::vector<Block> blocks_;
 };

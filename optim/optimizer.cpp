@@ -16,24 +16,23 @@ void validate(const OptimConfig& config, Problems& problems) {
 
 Optimizer::Optimizer(const OptimConfig& config, ParameterStore& store)
     : config_(config), store_(store) {
-  for (const Parameter& p : store.parameters()) {
-    m_.push_back(at::zeros_like(p.gradient));
-    v_.push_back(at::zeros_like(p.gradient));
+  for (const ParameterBucket& bucket : store.buckets()) {
+    m_.push_back(at::zeros_like(bucket.gradient));
+    v_.push_back(at::zeros_like(bucket.gradient));
   }
 }
 
 void Optimizer::update(int64_t step, double lr, double gradient_scale) {
   for (const WeightDecay decay : {WeightDecay::kYes, WeightDecay::kNo}) {
     std::vector<AdamWTensors> rows;
-    const std::vector<Parameter>& parameters = store_.parameters();
-    for (size_t i = 0; i < parameters.size(); ++i) {
-      const Parameter& p = parameters[i];
-      if (p.spec->decay != decay) continue;
-      rows.push_back({.master = p.master,
-                      .gradient = p.gradient,
+    for (size_t i = 0; i < m_.size(); ++i) {
+      const ParameterBucket& bucket = store_.buckets()[i];
+      if (bucket.layout.decay != decay) continue;
+      rows.push_back({.master = bucket.master,
+                      .gradient = bucket.gradient,
                       .m = m_[i],
                       .v = v_[i],
-                      .copy = p.compute.is_same(p.master) ? Tensor() : p.compute});
+                      .copy = bucket.narrow});
     }
     adamw(rows, {.number = step + 1,
                  .lr = lr,
@@ -47,10 +46,12 @@ void Optimizer::update(int64_t step, double lr, double gradient_scale) {
 
 std::vector<NamedTensor> Optimizer::state() const {
   std::vector<NamedTensor> state;
-  for (size_t i = 0; i < m_.size(); ++i) {
-    const std::string& name = store_.parameters()[i].spec->name;
-    state.push_back({name + ".m", m_[i]});
-    state.push_back({name + ".v", v_[i]});
+  for (const Parameter& p : store_.parameters()) {
+    const auto part = [&](const std::vector<Tensor>& moments) {
+      return moments[p.place.bucket].narrow(0, p.place.offset, p.spec->numel()).view(p.spec->shape);
+    };
+    state.push_back({p.spec->name + ".m", part(m_)});
+    state.push_back({p.spec->name + ".v", part(v_)});
   }
   return state;
 }

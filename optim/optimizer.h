@@ -57,8 +57,7 @@ class Optimizer final {
  private:
   OptimConfig config_;
   ParameterStore& store_;
-  std::vector<Tensor> m_;
-  std::vector<Tensor> v_;
+  std::vector<Tensor> m_, v_;  // [n] of each bucket of the store
 };
 
 }  // namespace weft

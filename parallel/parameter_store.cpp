@@ -19,25 +19,6 @@ constexpr int64_t kPiece = 1 << 16;
 
 double inverse_softplus(double x) { return x + std::log(-std::expm1(-x)); }
 
-// Whether the model computes with the master itself.
-bool is_shared(const ParameterSpec& spec, const StoreTypes& types) {
-  return types.master == types.compute || spec.compute == ComputeType::kMaster;
-}
-
-// The rows of `spec` in a joint, from row `first` on.
-Parameter part_of(const Parameter& joint, const ParameterSpec& spec, int64_t first) {
-  const ParameterSpec& other = *joint.spec;
-  WEFT_CHECK(spec.shape.size() == other.shape.size() && spec.compute == other.compute &&
-                 std::equal(spec.shape.begin() + 1, spec.shape.end(), other.shape.begin() + 1),
-             "'", spec.name, "' cannot be joined with '", other.name, "'");
-  const auto part = [&](const Tensor& whole) {
-    return whole.defined() ? whole.narrow(0, first, spec.shape[0]).detach() : whole;
-  };
-  Parameter p{&spec, part(joint.master), {}, part(joint.gradient)};
-  p.compute = joint.compute.is_same(joint.master) ? p.master : part(joint.compute);
-  return p;
-}
-
 // Elements [first, first + out.size()) of the logical tensor.
 void fill_piece(const ParameterSpec& spec, const RandomStream& stream, int64_t first,
                 std::span<double> out) {
@@ -117,57 +98,67 @@ int64_t store_bytes(const ParameterTable& table, const StoreTypes& types, Gradie
   const bool kept = gradients == Gradients::kKept;
   int64_t bytes = 0;
   for (const ParameterSpec& spec : table.rows()) {
-    int64_t width = is_shared(spec, types) ? master : compute;
-    if (kept) width += is_shared(spec, types) ? master : 2 * master;
+    const ComputeType computed =
+        types.master == types.compute ? ComputeType::kMaster : spec.compute;
+    int64_t width = computed == ComputeType::kMaster ? 0 : compute;
+    if (kept || computed != ComputeType::kRecipe) width += master;
+    if (kept) width += master;  // gradients
     bytes += spec.numel() * width;
   }
   return bytes;
 }
 
-Parameter ParameterStore::allocate(const ParameterSpec& spec, int64_t rows) const {
+ParameterBucket ParameterStore::allocate(const BucketLayout& layout) const {
   const auto master = at::TensorOptions().dtype(types_.master).device(types_.device);
   const bool kept = gradients_ == Gradients::kKept;
-  const bool same = is_shared(spec, types_);
-  std::vector<int64_t> shape = spec.shape;
-  if (!shape.empty()) shape[0] = rows;
-  Parameter p{&spec, {}, {}, {}};
-  if (same || kept) p.master = at::empty(shape, master);
-  p.compute = same ? p.master : at::empty(shape, master.dtype(types_.compute));
-  if (kept) p.gradient = at::zeros(shape, master);
-  return p;
+  ParameterBucket bucket{layout, {}, {}, {}};
+  const auto zeros = [&](const at::TensorOptions& options) {
+    return at::zeros({layout.size}, options);
+  };
+  if (kept || layout.compute != ComputeType::kRecipe) bucket.master = zeros(master);
+  if (kept) bucket.gradient = zeros(master);
+  if (layout.compute != ComputeType::kMaster) bucket.narrow = zeros(master.dtype(types_.compute));
+  return bucket;
 }
 
-void ParameterStore::make_leaf(Parameter& p) const {
-  if (gradients_ == Gradients::kNone) return;
+Parameter ParameterStore::part_at(const ParameterPlace& place, const ParameterSpec& spec,
+                                  int64_t rows) const {
+  const ParameterBucket& bucket = buckets_[place.bucket];
+  std::vector<int64_t> shape = spec.shape;
+  if (!shape.empty()) shape[0] = rows;
+  const auto part = [&](const Tensor& flat) {
+    if (!flat.defined()) return flat;
+    return flat.narrow(0, place.offset, numbers_in(spec, rows)).view(shape).detach();
+  };
+  const bool is_copy = bucket.layout.compute == ComputeType::kRecipe;
+  Parameter p{.spec = &spec,
+              .master = part(bucket.master),
+              .compute = {},
+              .gradient = part(bucket.gradient),
+              .copy = is_copy ? Tensor() : part(bucket.narrow),
+              .place = place};
+  p.compute = is_copy ? part(bucket.narrow) : p.master;
+  if (gradients_ == Gradients::kNone) return p;
   p.compute.set_requires_grad(true);
+  if (p.copy.defined()) p.copy.set_requires_grad(true);
   // Backward then adds straight into `gradient`.
-  if (p.compute.is_same(p.master)) p.compute.mutable_grad() = p.gradient;
+  if (!is_copy) p.compute.mutable_grad() = p.gradient;
+  return p;
 }
 
 ParameterStore::ParameterStore(const ParameterTable& table, StoreTypes types, Gradients gradients)
     : table_(table), types_(types), gradients_(gradients) {
-  absl::flat_hash_map<std::string, int64_t> joint_rows;
-  for (const ParameterSpec& spec : table.rows()) {
-    if (spec.joint.empty()) continue;
-    WEFT_CHECK(!spec.shape.empty() && table.find(spec.joint) == nullptr, "'", spec.name,
-               "' cannot be joined as '", spec.joint, "'");
-    joint_rows[spec.joint] += spec.shape[0];
+  const ParameterLayout layout = lay_out(table, types.master == types.compute);
+  for (const BucketLayout& bucket : layout.buckets) buckets_.push_back(allocate(bucket));
+  for (size_t i = 0; i < layout.rows.size(); ++i) {
+    const ParameterSpec& spec = table.rows()[i];
+    by_name_.emplace(spec.name, i);
+    parameters_.push_back(part_at(layout.rows[i], spec, first_dimension(spec)));
   }
-  absl::flat_hash_map<std::string, int64_t> taken;  // rows of a joint
-  parameters_.reserve(table.rows().size());
-  for (const ParameterSpec& spec : table.rows()) {
-    by_name_.emplace(spec.name, parameters_.size());
-    if (spec.joint.empty()) {
-      parameters_.push_back(allocate(spec, spec.shape.empty() ? 1 : spec.shape[0]));
-      continue;
-    }
-    const auto [found, is_new] = joint_by_name_.emplace(spec.joint, joints_.size());
-    if (is_new) joints_.push_back(allocate(spec, joint_rows[spec.joint]));
-    parameters_.push_back(part_of(joints_[found->second], spec, taken[spec.joint]));
-    taken[spec.joint] += spec.shape[0];
+  for (const JointLayout& joint : layout.joints) {
+    joint_by_name_.emplace(joint.first->joint, joints_.size());
+    joints_.push_back(part_at(joint.place, *joint.first, joint.rows));
   }
-  for (Parameter& p : parameters_) make_leaf(p);
-  for (Parameter& joint : joints_) make_leaf(joint);
 }
 
 void ParameterStore::initialize(uint64_t seed) {
@@ -196,27 +187,33 @@ const Parameter& ParameterStore::find(const std::string& name) const {
 
 const Tensor& ParameterStore::compute(const std::string& name) const { return find(name).compute; }
 
+const Tensor& ParameterStore::narrow(const std::string& name) const {
+  const Parameter& p = find(name);
+  return p.copy.defined() ? p.copy : p.compute;
+}
+
 const Tensor& ParameterStore::gradient(const std::string& name) const {
   return find(name).gradient;
 }
 
 void ParameterStore::refresh_compute() {
   const at::NoGradGuard no_grad;
-  for (Parameter& p : parameters_) {
-    if (!p.compute.is_same(p.master)) p.compute.copy_(p.master);
+  for (const ParameterBucket& bucket : buckets_) {
+    if (bucket.narrow.defined()) bucket.narrow.copy_(bucket.master);
   }
 }
 
 void ParameterStore::clear_gradients() {
   const at::NoGradGuard no_grad;
-  for (Parameter& p : parameters_) p.gradient.zero_();
+  for (const ParameterBucket& bucket : buckets_) bucket.gradient.zero_();
 }
 
 void ParameterStore::check_gradients() const {
   for (const std::vector<Parameter>* all : {&parameters_, &joints_}) {
     for (const Parameter& p : *all) {
-      WEFT_CHECK(p.compute.is_same(p.master) || !p.compute.grad().defined(), "the gradient of '",
-                 p.spec->name, "' was left on a copy");
+      const bool left = (!p.compute.is_same(p.master) && p.compute.grad().defined()) ||
+                        (p.copy.defined() && p.copy.grad().defined());
+      WEFT_CHECK(!left, "the gradient of '", p.spec->name, "' was left on a copy");
     }
   }
 }

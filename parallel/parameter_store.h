@@ -8,11 +8,12 @@
 // copy is kept beside it; autograd does for the rest, which is computed with as a master.
 // The optimiser's update leaves zeros there; clear_gradients() where an update is skipped.
 // refresh_compute() after every change of the masters that did not see to it itself, as the
-// optimiser does.
+// optimiser does, which takes a bucket of rows at a time.
 #include <string>
 #include <vector>
 
 #include "base/tensor.h"
+#include "parallel/parameter_layout.h"
 #include "parallel/parameter_table.h"
 
 namespace weft {
@@ -22,6 +23,16 @@ struct Parameter {
   Tensor master;    // [shape], fp32 or fp64, on the device
   Tensor compute;   // [shape], leaf with requires_grad; is `master` where the types agree
   Tensor gradient;  // [shape], type of master; zeros outside a step
+  Tensor copy;      // [shape], ComputeType::kBoth: a leaf in the compute type, where that differs
+  ParameterPlace place;  // of all of these
+};
+
+// A bucket of rows (parallel/parameter_layout.h), with zeros between them.
+struct ParameterBucket {
+  BucketLayout layout;
+  Tensor master;    // [n]
+  Tensor gradient;  // [n], type of master
+  Tensor narrow;    // [n] what else there is in the compute type, or undefined
 };
 
 struct StoreTypes {
@@ -34,7 +45,7 @@ struct StoreTypes {
 // that differs from the compute value is not there either.
 enum class Gradients { kNone, kKept };
 
-// Bytes that a store of these rows takes.
+// Bytes that a store of these rows takes, without what lies between them.
 int64_t store_bytes(const ParameterTable& table, const StoreTypes& types, Gradients gradients);
 
 class ParameterStore final {
@@ -50,11 +61,14 @@ class ParameterStore final {
   bool has(const std::string& name) const;
   // The value to compute with, a leaf. REQUIRES: has(name).
   const Tensor& compute(const std::string& name) const;
+  // The same in the compute type: the copy of ComputeType::kBoth, where there is one.
+  const Tensor& narrow(const std::string& name) const;
   // What its gradient is summed into; undefined if gradients are not kept. REQUIRES: has(name).
   const Tensor& gradient(const std::string& name) const;
 
   std::vector<Parameter>& parameters() { return parameters_; }
   const std::vector<Parameter>& parameters() const { return parameters_; }
+  const std::vector<ParameterBucket>& buckets() const { return buckets_; }
   const ParameterTable& table() const { return table_; }
   const StoreTypes& types() const { return types_; }
 
@@ -65,14 +79,15 @@ class ParameterStore final {
   void check_gradients() const;
 
  private:
-  // `spec`, or any row of a joint, with room for `rows` of its first dimension.
-  Parameter allocate(const ParameterSpec& spec, int64_t rows) const;
-  void make_leaf(Parameter& p) const;
+  ParameterBucket allocate(const BucketLayout& layout) const;
+  // `spec`, or a joint of `rows` rows that begins with it.
+  Parameter part_at(const ParameterPlace& place, const ParameterSpec& spec, int64_t rows) const;
   const Parameter& find(const std::string& name) const;
 
   const ParameterTable& table_;
   StoreTypes types_;
   Gradients gradients_;
+  std::vector<ParameterBucket> buckets_;
   std::vector<Parameter> parameters_;  // in the order of the table
   std::vector<Parameter> joints_;      // the same memory; `spec`: of the first row
   absl::flat_hash_map<std::string, size_t> by_name_, joint_by_name_;

@@ -33,8 +33,9 @@ struct Initializer {
 
 enum class WeightDecay { kNo, kYes };
 // kMaster: kept in the master's type also where the rest computes in bf16 (norm weights, A_log, D,
-// dt bias, router: spec/models.md 2).
-enum class ComputeType { kRecipe, kMaster };
+// dt bias, router: spec/models.md 2). kBoth: so too, with a copy in the recipe's type beside it (an
+// embedding that is looked up as it is, and multiplied with as the head).
+enum class ComputeType { kRecipe, kMaster, kBoth };
 
 struct ParameterSpec {
   std::string name;            // logical name, design.md "Names of parameters"

@@ -166,27 +166,27 @@ double slice_bytes(const FeedForwardRows& rows, Widths w) {
 }
 
 // A slice of logits, which become their gradients (with a copy in the wide type on a GPU, not
-// counted); the gradient of hidden states; and the copy of a tied head that is computed with in
-// fewer bits.
+// counted), and the gradient of hidden states.
 double head_bytes(const ModelConfig& config, const MiniSequences& mini_sequences, int64_t tokens,
                   Widths w) {
   const double rows = static_cast<double>(head_rows(mini_sequences, tokens, config.hidden_size,
                                                     config.vocab_size, static_cast<int64_t>(w.x)));
   const double d = static_cast<double>(config.hidden_size);
   const double vocabulary = static_cast<double>(config.vocab_size);
-  double copy = w.x != w.m && config.tie_embeddings ? w.x : 0;
-  if (w.x != w.m && !w.block_attention) copy += w.x;  // a slice's part of the head's gradient
-  return rows * vocabulary * w.x + static_cast<double>(tokens) * d * w.x + vocabulary * d * copy;
+  // Where no product of the CPU's adds to it, a slice's part of the head's gradient.
+  const double part = w.x != w.m && !w.block_attention ? vocabulary * d * w.x : 0;
+  return rows * vocabulary * w.x + static_cast<double>(tokens) * d * w.x + part;
 }
 
-// Elements of the largest weight of a linear layer (of one expert; layers with one input as one).
-double largest_matrix(const ParameterTable& table) {
+// Elements of the largest weight of a linear layer (of one expert on the CPU, of all where they are
+// multiplied together; layers with one input as one).
+double largest_matrix(const ParameterTable& table, bool cuda) {
   double largest = 0;
   absl::flat_hash_map<std::string, double> joints;
   for (const ParameterSpec& spec : table.rows()) {
     if (spec.compute != ComputeType::kRecipe || spec.name == kHeadWeight) continue;
     double elements = static_cast<double>(spec.numel());
-    if (spec.shape.size() == 3) elements /= static_cast<double>(spec.shape[0]);
+    if (spec.shape.size() == 3 && !cuda) elements /= static_cast<double>(spec.shape[0]);
     if (!spec.joint.empty()) elements = joints[spec.joint] += elements;
     largest = std::max(largest, elements);
   }
@@ -227,11 +227,12 @@ MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes) {
   for (const ParameterSpec& spec : table.rows()) {
     const double elements = static_cast<double>(spec.numel());
     masters += elements;
-    if (w.x == w.m || spec.compute != ComputeType::kRecipe) continue;
+    if (w.x == w.m || spec.compute == ComputeType::kMaster) continue;
     copies += elements;
   }
   // Where no product of the CPU's adds to it, a weight's gradient exists by itself first.
-  const double apart = w.x != w.m && !w.block_attention ? w.x * largest_matrix(table) : 0;
+  const double apart =
+      w.x != w.m && !w.block_attention ? w.x * largest_matrix(table, runs_on_cuda(recipe)) : 0;
   int64_t tokens = 0, length = 0;
   for (const StageConfig& stage : recipe.stages) {
     tokens = std::max(tokens, *stage.micro_batch_tokens);

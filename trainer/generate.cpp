@@ -32,7 +32,6 @@ class Generator {
       : model_(model),
         prompts_(prompts),
         options_(options),
-        head_(model.decoding_head()),
         size_(state_size(prompts, options)),
         answers_(prompts.size()),
         done_(prompts.size()) {
@@ -148,7 +147,7 @@ class Generator {
 
   // tokens [rows, T] -> logits [rows, V] of what follows them, on the CPU.
   Tensor next_logits(const Tensor& tokens, DecodingState& state) const {
-    return model_.next_logits(tokens, state, head_).cpu();
+    return model_.next_logits(tokens, state).cpu();
   }
 
   absl::Status finish(const Sequence& sequence) {
@@ -177,7 +176,6 @@ class Generator {
   const CausalLM& model_;
   const std::vector<Tokens>& prompts_;
   const GenerationOptions& options_;
-  const Tensor head_;
   const StateSize size_;
   DecodingState state_;           // of active_, a row each
   std::vector<Sequence> active_;  // each with a last token that its row has not seen

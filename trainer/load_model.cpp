@@ -63,6 +63,7 @@ absl::StatusOr<LoadedModel> load_model(const std::string& path, DeviceKind devic
   const at::NoGradGuard no_grad;
   for (Parameter& p : store->parameters()) {
     WEFT_RETURN_IF_ERROR(source.read(*p.spec, p.compute));
+    if (p.copy.defined()) p.copy.copy_(p.compute);
     source.release(*p.spec);
   }
   auto model = std::make_unique<CausalLM>(config, *store);

@@ -307,7 +307,7 @@ TEST(NextLogits, AreTheHeadOfTheLastToken) {
       DecodingState state = model->new_state(rows, 4), other = model->new_state(rows, 4);
       for (const Tensor& row : {token_row({5, 7, 2}), token_row({6})}) {
         const Tensor tokens = row.expand({rows, row.size(1)}).contiguous();
-        const Tensor logits = model->next_logits(tokens, state, model->decoding_head());
+        const Tensor logits = model->next_logits(tokens, state);
         const Tensor expected = model->head(model->extend(tokens, other)).select(1, -1);
         EXPECT_EQ(logits.sizes(), expected.sizes());
         EXPECT_LT(max_difference(logits, expected), kClose) << rows << " rows";

@@ -93,10 +93,75 @@ TEST(ParameterStore, BackwardAddsToTheGradientsOfMasters) {
 TEST(ParameterStoreDeathTest, NoGradientIsLostOnACopy) {
   ParameterTable table;
   table.add(row("w", {2}, {.kind = Kind::kConstant, .a = 1.0}));
-  ParameterStore store(table, {at::kFloat, at::kBFloat16, at::kCPU});
-  store.initialize(1);
-  store.compute("w").sum().backward();
-  EXPECT_DEATH(store.check_gradients(), "the gradient of 'w' was left on a copy");
+  table.add(row("tied", {2}, {.kind = Kind::kConstant, .a = 1.0}, ComputeType::kBoth));
+  const auto left_on = [&](const auto& value) {
+    ParameterStore store(table, {at::kFloat, at::kBFloat16, at::kCPU});
+    store.initialize(1);
+    value(store).sum().backward();
+    store.check_gradients();
+  };
+  EXPECT_DEATH(left_on([](const ParameterStore& store) { return store.compute("w"); }),
+               "the gradient of 'w' was left on a copy");
+  EXPECT_DEATH(left_on([](const ParameterStore& store) { return store.narrow("tied"); }),
+               "the gradient of 'tied' was left on a copy");
+  left_on([](const ParameterStore& store) { return store.compute("tied"); });
+}
+
+// The master to look up in, and its copy to multiply with, which follows it.
+TEST(ParameterStore, HasBothValuesOfATiedEmbedding) {
+  ParameterTable table;
+  table.add(row("tied", {3, 2}, {.kind = Kind::kNormal, .a = 1.0}, ComputeType::kBoth));
+  for (const Gradients gradients : {Gradients::kNone, Gradients::kKept}) {
+    const StoreTypes types{at::kFloat, at::kBFloat16, at::kCPU};
+    ParameterStore store(table, types, gradients);
+    const bool kept = gradients == Gradients::kKept;
+    EXPECT_EQ(store.compute("tied").scalar_type(), at::kFloat);
+    EXPECT_EQ(store.narrow("tied").scalar_type(), at::kBFloat16);
+    EXPECT_EQ(store_bytes(table, types, gradients), 6 * (kept ? 4 + 2 + 4 : 4 + 2));
+    if (!kept) continue;
+    store.initialize(1);
+    EXPECT_TRUE(store.narrow("tied").equal(store.compute("tied").to(at::kBFloat16)));
+  }
+  const ParameterStore same(table, {at::kFloat, at::kFloat, at::kCPU});
+  EXPECT_TRUE(same.narrow("tied").is_same(same.compute("tied")));
+}
+
+// Rows of one kind are parts of one flat tensor, in the order of the table and with zeros between.
+TEST(ParameterStore, LaysRowsOfAKindOutInFlatBuckets) {
+  ParameterTable table;
+  table.add(row("a", {5, 3}, {.kind = Kind::kConstant, .a = 1.0}));
+  table.add(row("norm", {7}, {.kind = Kind::kConstant, .a = 2.0}, ComputeType::kMaster));
+  table.add(row("tied", {9}, {.kind = Kind::kConstant, .a = 3.0}, ComputeType::kBoth));
+  table.add(row("b", {200}, {.kind = Kind::kConstant, .a = 4.0}));
+  ParameterSpec bias = row("bias", {2}, {.kind = Kind::kConstant, .a = 5.0});
+  bias.decay = WeightDecay::kNo;
+  table.add(bias);
+  const auto buckets_of = [&](at::ScalarType compute) {
+    ParameterStore store(table, {at::kFloat, compute, at::kCPU});
+    store.initialize(1);
+    for (const Parameter& p : store.parameters()) {
+      const ParameterBucket& bucket = store.buckets()[p.place.bucket];
+      EXPECT_EQ(bucket.layout.decay, p.spec->decay);
+      EXPECT_EQ(p.place.offset % kRowMultiple, 0);
+      const auto is_part = [&](const Tensor& part, const Tensor& flat) {
+        return part.is_contiguous() &&
+               part.const_data_ptr() == flat[p.place.offset].const_data_ptr();
+      };
+      EXPECT_TRUE(is_part(p.master, bucket.master)) << p.spec->name;
+      EXPECT_TRUE(is_part(p.gradient, bucket.gradient)) << p.spec->name;
+      const Tensor& narrow = store.narrow(p.spec->name);
+      EXPECT_TRUE(is_part(narrow, narrow.is_same(p.master) ? bucket.master : bucket.narrow));
+    }
+    double sum = 0;
+    for (const ParameterBucket& bucket : store.buckets()) {
+      sum += bucket.master.sum().item<double>();
+      EXPECT_EQ(bucket.master.size(0) % kRowMultiple, 0);
+    }
+    EXPECT_EQ(sum, 15 * 1 + 7 * 2 + 9 * 3 + 200 * 4 + 2 * 5);
+    return store.buckets().size();
+  };
+  EXPECT_EQ(buckets_of(at::kFloat), 2u);
+  EXPECT_EQ(buckets_of(at::kBFloat16), 4u);
 }
 
 // A joint of rows that stand apart in the table is one tensor of the same values and gradients.
