@@ -87,6 +87,7 @@ class Process final {
     }
   }
 
+  pid_t pid() const { return pid_; }
   void kill(int number) const { ::kill(pid_, number); }
   bool running() const {
     siginfo_t info{};
