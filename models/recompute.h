@@ -24,7 +24,8 @@ using RowFunction = std::function<Tensor(const Tensor& x, int64_t first, Values 
 // With Values::kUnused the result has the right shape, type (x's) and gradients, but unknown
 // values, and f runs in the backward pass alone: where a block is computed again, nothing but the
 // gradient of what an MLP gives is needed, so that the MLP runs twice in all instead of three times
-// (spec/methods.md 1.7). REQUIRES then: f's result is like x.
+// (spec/methods.md 1.7). REQUIRES then: f's result is like x, and nothing behind it in a part that
+// is computed again draws random numbers.
 Tensor in_slices(const Tensor& x, int64_t rows, const RowFunction& f,
                  Values values = Values::kWanted);
 

@@ -42,8 +42,11 @@ ParameterPlace take(std::vector<BucketLayout>& buckets, WeightDecay decay, Compu
   });
   const auto i = static_cast<size_t>(found - buckets.begin());
   if (found == buckets.end()) buckets.push_back({decay, compute});
-  const ParameterPlace place{i, buckets[i].size};
-  buckets[i].size += (numbers + kRowMultiple - 1) / kRowMultiple * kRowMultiple;
+  BucketLayout& bucket = buckets[i];
+  const ParameterPlace place{i, bucket.size};
+  const int64_t gap = (kRowMultiple - numbers % kRowMultiple) % kRowMultiple;
+  if (gap > 0) bucket.gaps.push_back({bucket.size + numbers, gap});
+  bucket.size += numbers + gap;
   return place;
 }
 

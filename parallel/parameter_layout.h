@@ -8,10 +8,16 @@
 
 namespace weft {
 
+// What lies between two rows, numbers.
+struct BucketGap {
+  int64_t offset, size;
+};
+
 struct BucketLayout {
   WeightDecay decay;
   ComputeType compute;
   int64_t size = 0;  // numbers
+  std::vector<BucketGap> gaps = {};
 };
 
 struct ParameterPlace {

@@ -112,12 +112,14 @@ ParameterBucket ParameterStore::allocate(const BucketLayout& layout) const {
   const auto master = at::TensorOptions().dtype(types_.master).device(types_.device);
   const bool kept = gradients_ == Gradients::kKept;
   ParameterBucket bucket{layout, {}, {}, {}};
-  const auto zeros = [&](const at::TensorOptions& options) {
-    return at::zeros({layout.size}, options);
+  const auto room = [&](const at::TensorOptions& options) {
+    const Tensor flat = at::empty({layout.size}, options);
+    for (const BucketGap& gap : layout.gaps) flat.narrow(0, gap.offset, gap.size).zero_();
+    return flat;
   };
-  if (kept || layout.compute != ComputeType::kRecipe) bucket.master = zeros(master);
-  if (kept) bucket.gradient = zeros(master);
-  if (layout.compute != ComputeType::kMaster) bucket.narrow = zeros(master.dtype(types_.compute));
+  if (kept || layout.compute != ComputeType::kRecipe) bucket.master = room(master);
+  if (kept) bucket.gradient = at::zeros({layout.size}, master);
+  if (layout.compute != ComputeType::kMaster) bucket.narrow = room(master.dtype(types_.compute));
   return bucket;
 }
 
@@ -199,7 +201,7 @@ const Tensor& ParameterStore::gradient(const std::string& name) const {
 void ParameterStore::refresh_compute() {
   const at::NoGradGuard no_grad;
   for (const ParameterBucket& bucket : buckets_) {
-    if (bucket.narrow.defined()) bucket.narrow.copy_(bucket.master);
+    if (bucket.narrow.defined() && bucket.master.defined()) bucket.narrow.copy_(bucket.master);
   }
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 // Storage for the rows of a parameter table: the master value that the optimiser updates, the value
-// that the model computes with (the master itself, or a bf16 copy made once a step), and the
+// that the model computes with (the master itself, a bf16 copy made once a step, or both), and the
 // gradient summed over the micro-batches of a step in the master's type.
 //
 // The path of one step: the model's backward pass adds to `gradient`. Linear layers, head and
@@ -20,10 +20,10 @@ namespace weft {
 
 struct Parameter {
   const ParameterSpec* spec;
-  Tensor master;    // [shape], fp32 or fp64, on the device
-  Tensor compute;   // [shape], leaf with requires_grad; is `master` where the types agree
-  Tensor gradient;  // [shape], type of master; zeros outside a step
-  Tensor copy;      // [shape], ComputeType::kBoth: a leaf in the compute type, where that differs
+  Tensor master;         // [shape], fp32 or fp64, on the device
+  Tensor compute;        // [shape], the master, or a leaf in the compute type (ComputeType)
+  Tensor gradient;       // [shape], type of master; zeros outside a step
+  Tensor copy;           // [shape], leaf in the compute type beside the master (ComputeType::kBoth)
   ParameterPlace place;  // of all of these
 };
 
@@ -72,8 +72,9 @@ class ParameterStore final {
   const ParameterTable& table() const { return table_; }
   const StoreTypes& types() const { return types_; }
 
-  // REQUIRES: gradients are kept.
+  // All that is computed with from the masters that there are.
   void refresh_compute();
+  // REQUIRES: gradients are kept.
   void clear_gradients();
   // After a backward pass. REQUIRES: autograd left no gradient on a copy, where it would be lost.
   void check_gradients() const;

@@ -62,10 +62,10 @@ absl::StatusOr<LoadedModel> load_model(const std::string& path, DeviceKind devic
   auto store = std::make_unique<ParameterStore>(*table, runtime.types, gradients);
   const at::NoGradGuard no_grad;
   for (Parameter& p : store->parameters()) {
-    WEFT_RETURN_IF_ERROR(source.read(*p.spec, p.compute));
-    if (p.copy.defined()) p.copy.copy_(p.compute);
+    WEFT_RETURN_IF_ERROR(source.read(*p.spec, p.master.defined() ? p.master : p.compute));
     source.release(*p.spec);
   }
+  store->refresh_compute();
   auto model = std::make_unique<CausalLM>(config, *store);
   std::optional<Tokenizer> tokenizer;
   if (!recipe.stages.empty()) tokenizer.emplace(recipe.stages[0].data.tokenizer);

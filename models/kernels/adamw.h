@@ -9,8 +9,8 @@
 
 namespace weft {
 
-// Of one parameter, dense and of one shape: all fp32 or all fp64 but for `copy`, which is bf16, or
-// undefined where there is none.
+// Of one parameter, or a bucket of them, dense and of one shape: all fp32 or all fp64 but for
+// `copy`, which is bf16, or undefined where there is none.
 struct AdamWTensors {
   Tensor master, gradient, m, v, copy;
 };

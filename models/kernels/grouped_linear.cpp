@@ -1,17 +1,18 @@
 #include "models/kernels/grouped_linear.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <numeric>
 #include <utility>
 
-#include <ATen/Context.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/_grouped_mm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 #ifdef WEFT_CUDA
-#include <ATen/cuda/CUDAContext.h>
+#include <ATen/cuda/CUDAContextLight.h>
+#include <ATen/ops/_grouped_mm.h>
 #endif
 
 #include "base/check.h"
@@ -24,21 +25,51 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Whether LibTorch multiplies all groups at once: where it has no kernel its operator waits for the
-// device and takes one group after the other, as the loops below do without waiting.
-bool is_one_product(const Tensor& x, const Tensor& weight) {
 #ifdef WEFT_CUDA
-  constexpr int64_t kRowBytes = 16;  // what rows have to be multiples of
-  if (!x.is_cuda() || x.scalar_type() != at::kBFloat16) return false;
-  const int capability = at::cuda::getDeviceProperties(x.device().index())->major;
-  const auto fits = [&](int64_t width) { return width * x.element_size() % kRowBytes == 0; };
-  return (capability == 9 || capability == 10) && x.size(0) > 0 && fits(weight.size(1)) &&
-         fits(weight.size(2));
-#else
-  static_cast<void>(x), static_cast<void>(weight);
-  return false;
-#endif
+// Groups from the first to the last that has rows: of a slice of all rows these are few.
+struct UsedGroups {
+  int64_t first = 0, count = 0;
+
+  explicit UsedGroups(const std::vector<int64_t>& sizes) {
+    const auto has_rows = [](int64_t size) { return size > 0; };
+    const auto begin = std::find_if(sizes.begin(), sizes.end(), has_rows);
+    const auto end = std::find_if(sizes.rbegin(), sizes.rend(), has_rows).base();
+    if (begin == sizes.end()) return;
+    first = begin - sizes.begin();
+    count = end - begin;
+  }
+  Tensor of(const Tensor& all) const { return all.narrow(0, first, count); }
+};
+
+// Whether LibTorch multiplies all groups at once: where it has no kernel its operator waits for the
+// device and takes one group after the other, as the loops below do without waiting. The dimensions
+// of rows and matrices are those of `weight`.
+bool is_one_product(const Tensor& rows, const Tensor& other, const Tensor& weight,
+                    const UsedGroups& used) {
+  constexpr int64_t kBytes = 16;  // what rows begin at multiples of
+  constexpr int64_t kMostGroups = 1023;
+  if (!rows.is_cuda() || rows.scalar_type() != at::kBFloat16 || used.count > kMostGroups ||
+      rows.numel() == 0 || weight.numel() == 0) {
+    return false;
+  }
+  const int capability = at::cuda::getDeviceProperties(rows.device().index())->major;
+  const auto is_aligned = [&](const Tensor& t) {
+    return reinterpret_cast<uintptr_t>(t.const_data_ptr()) % kBytes == 0;
+  };
+  const auto fits = [&](int64_t width) { return width * rows.element_size() % kBytes == 0; };
+  return (capability == 9 || capability == 10) && is_aligned(rows) && is_aligned(other) &&
+         fits(weight.size(1)) && fits(weight.size(2));
 }
+
+Tensor one_product(const Tensor& a, const Tensor& b, const Tensor& ends, double products) {
+  const ProfileSpan span("weft::grouped_matmul", WorkKind::kProduct, {.flops = 2 * products});
+  return at::_grouped_mm(a, b, ends);
+}
+
+double products_of(const Tensor& rows, const Tensor& weight) {
+  return static_cast<double>(rows.size(0)) * static_cast<double>(weight.size(1) * weight.size(2));
+}
+#endif
 
 // f(group, first row, rows) for all groups that have rows.
 template <class F>
@@ -52,7 +83,12 @@ void for_each_group(const std::vector<int64_t>& sizes, const F& f) {
 
 // x [R, in] times matrices [E, in, out] -> [R, out].
 Tensor multiply_groups(const Tensor& x, const RowGroups& groups, const Tensor& matrices) {
-  if (is_one_product(x, matrices)) return at::_grouped_mm(x, matrices, groups.ends);
+#ifdef WEFT_CUDA
+  const UsedGroups used(groups.sizes);
+  if (is_one_product(x, matrices, matrices, used)) {
+    return one_product(x, used.of(matrices), used.of(groups.ends), products_of(x, matrices));
+  }
+#endif
   const Tensor y = at::empty({x.size(0), matrices.size(2)}, x.options());
   for_each_group(groups.sizes, [&](int64_t e, int64_t first, int64_t rows) {
     Tensor part = y.narrow(0, first, rows);
@@ -63,10 +99,13 @@ Tensor multiply_groups(const Tensor& x, const RowGroups& groups, const Tensor& m
 
 // sum[e] += dy of a group, transposed, times its x.
 void add_products(const Tensor& sum, const Tensor& dy, const Tensor& x, const RowGroups& groups) {
-  if (is_one_product(x, sum)) {
-    sum.add_(at::_grouped_mm(dy.t(), x, groups.ends));
+#ifdef WEFT_CUDA
+  const UsedGroups used(groups.sizes);
+  if (is_one_product(x, dy, sum, used)) {
+    used.of(sum).add_(one_product(dy.t(), x, used.of(groups.ends), products_of(x, sum)));
     return;
   }
+#endif
   for_each_group(groups.sizes, [&](int64_t e, int64_t first, int64_t rows) {
     Tensor part = sum[e];
     multiply_into(part, dy.narrow(0, first, rows).t(), x.narrow(0, first, rows), Into::kSum);
@@ -110,6 +149,7 @@ class GroupedLinear final : public torch::autograd::Function<GroupedLinear> {
 }  // namespace
 
 RowGroups RowGroups::part(int64_t first, int64_t count) const {
+  if (first == 0 && count == std::accumulate(sizes.begin(), sizes.end(), int64_t{0})) return *this;
   RowGroups result;
   int64_t begin = 0;
   for (const int64_t size : sizes) {
@@ -131,8 +171,7 @@ RowGroups row_groups(std::vector<int64_t> sizes, at::Device device) {
 
 Tensor grouped_linear(const Tensor& x, const RowGroups& groups, const Tensor& weight,
                       const Tensor& sum, Values values) {
-  int64_t rows = 0;
-  for (const int64_t size : groups.sizes) rows += size;
+  const int64_t rows = std::accumulate(groups.sizes.begin(), groups.sizes.end(), int64_t{0});
   WEFT_CHECK(x.dim() == 2 && weight.dim() == 3 && x.size(0) == rows &&
                  x.size(1) == weight.size(2) && x.scalar_type() == weight.scalar_type() &&
                  weight.size(0) == static_cast<int64_t>(groups.sizes.size()),

@@ -24,14 +24,17 @@ class MemoryLimitTest : public RunTest {
 // what was asked for, what there is, and keys that would make it fit. Its checkpoint is whole.
 TEST_F(MemoryLimitTest, AStepThatDoesNotFitSaysWhatWouldAndExitsWith1) {
   std::string recipe = kRecipe;
-  const size_t stages = recipe.find("  - steps: 12"), end = recipe.find("precision:");
-  const std::string first = recipe.substr(stages, end - stages);
-  std::string second = first;
-  second.replace(second.find("batch_tokens: 384"), 17, "batch_tokens: 196608");
-  second.replace(second.find("micro_batch_tokens: 192"), 23, "micro_batch_tokens: 98304");
-  recipe.insert(end, second);
-  recipe.replace(stages, first.size(), "  - name: short\n    steps: 300\n" + first.substr(14));
-  recipe.replace(recipe.find(second), 4, "  - name: long\n    ");
+  const size_t begin = recipe.find("stages:"), end = recipe.find("precision:");
+  const auto stage = [](const std::string& name, int steps, int tokens) {
+    const std::string count = std::to_string(tokens);
+    return "  - name: " + name + "\n    steps: " + std::to_string(steps) +
+           "\n    sequence_length: 48\n    batch_tokens: " + count +
+           "\n    micro_batch_tokens: " + count +
+           "\n    data: {sources: [{path: train}], validation: [{name: held, path: valid}]}\n"
+           "    schedule: {kind: wsd, peak: 1.0e-2, warmup_steps: 2, decay_steps: 2}\n";
+  };
+  recipe.replace(begin, end - begin,
+                 "stages:\n" + stage("short", 300, 384) + stage("long", 12, 192'000));
   write_text(folder() / "tiny.yaml", recipe);
   Process process(train_command({"--set", "checkpoint.every_steps=100"}), options());
   ASSERT_TRUE(wait_until(process, [&] {

@@ -114,6 +114,11 @@ TEST(EmulationDeathTest, AShuffleWithoutALaneEndsTheProgram) {
   EXPECT_DEATH(launch(left_out_kernel, 1, 4, 0, nullptr), "of 4 threads");
 }
 
+TEST(GridSizeDeathTest, DoesNotWrapAround) {
+  EXPECT_EQ(cuda::grid_size((int64_t{1} << 32) - 1), 0xFFFFFFFFU);
+  EXPECT_DEATH(cuda::grid_size(int64_t{1} << 32), "a grid of 4294967296 blocks");
+}
+
 TEST(EmulationDeathTest, LaunchesThatAGpuRefusesEndTheProgram) {
   std::vector<int> out(1);
   EXPECT_DEATH(launch(number_kernel, dim3(1, 65536), 1, 0, nullptr, out.data()),

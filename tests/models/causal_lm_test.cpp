@@ -4,6 +4,7 @@
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
+#include "tests/support/closeness.h"
 #include "tests/support/tiny_model.h"
 
 namespace weft {
@@ -88,6 +89,39 @@ TEST(ParameterTable, DescribesALargeModelWithoutAllocatingIt) {
   const ParameterTable table = parameter_table(build_config(recipe));
   EXPECT_GT(table.numel(), 100'000'000'000);  // 400 GB in fp32
   EXPECT_NE(table.find("layers.71.feed_forward.experts.down.weight"), nullptr);
+}
+
+// Of the lookup and of the head together: those that an untied model with the same values has
+// apart.
+TEST(CausalLM, ATiedEmbeddingHasTheGradientsOfBothUses) {
+  const Tensor tokens = token_row({3, 1, 4, 1, 5, 9, 2, 6}), targets = tokens.roll(-1, 1);
+  for (const at::ScalarType compute : {at::kFloat, at::kBFloat16}) {
+    const auto embedding_gradients = [&](bool tied) {
+      ModelRecipe recipe = tiny_recipe(Family::kGpt2, 2);
+      recipe.tie_embeddings = tied;
+      TinyModel model(recipe, {at::kFloat, compute, at::kCPU});
+      std::vector<Tensor> gradients;
+      Tensor embedding;
+      for (Parameter& p : model.store().parameters()) {
+        if (p.spec->name == "embedding.weight") embedding = p.master;
+        const bool is_head = p.spec->name == kHeadWeight;
+        const at::NoGradGuard no_grad;
+        if (is_head) p.master.copy_(embedding);
+        if (is_head || p.master.is_same(embedding)) gradients.push_back(p.gradient);
+      }
+      model.store().refresh_compute();
+      model->loss(tokens, targets, Documents::whole_rows(1, 8, at::kCPU)).loss.backward();
+      model.store().check_gradients();
+      return gradients;
+    };
+    const std::vector<Tensor> tied = embedding_gradients(true), apart = embedding_gradients(false);
+    ASSERT_EQ(tied.size(), 1u);
+    ASSERT_EQ(apart.size(), 2u);
+    const Tensor expected = apart[0] + apart[1];
+    EXPECT_GT(max_magnitude(apart[0]), 0);
+    EXPECT_GT(max_magnitude(apart[1]), 0);
+    EXPECT_LE(max_difference(tied[0], expected), 1e-6 * max_magnitude(expected));
+  }
 }
 
 }  // namespace

@@ -248,6 +248,7 @@ TEST(ParameterStore, BytesAreThoseOfItsTensors) {
   ParameterTable table;
   table.add(row("w", {3, 5}, {}));
   table.add(row("norm", {7}, {}, ComputeType::kMaster));
+  table.add(row("tied", {11}, {}, ComputeType::kBoth));
   for (const at::ScalarType compute : {at::kFloat, at::kBFloat16}) {
     const StoreTypes types = {at::kFloat, compute, at::kCPU};
     for (const Gradients gradients : {Gradients::kNone, Gradients::kKept}) {
@@ -256,6 +257,7 @@ TEST(ParameterStore, BytesAreThoseOfItsTensors) {
       for (const Parameter& p : store.parameters()) {
         const bool copy = !p.compute.is_same(p.master);
         bytes += static_cast<int64_t>(p.compute.nbytes());
+        if (p.copy.defined()) bytes += static_cast<int64_t>(p.copy.nbytes());
         if (gradients == Gradients::kNone) continue;
         bytes += static_cast<int64_t>(p.gradient.nbytes());
         if (copy) bytes += static_cast<int64_t>(p.master.nbytes());

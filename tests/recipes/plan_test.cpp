@@ -44,6 +44,33 @@ TEST(PlanMemory, StatesFollowFromTheParameterTable) {
   EXPECT_EQ(fp64.optimizer, 16 * n);
 }
 
+// A tied embedding has its master and a copy to multiply with.
+TEST(PlanMemory, ParametersAreThoseOfTheStore) {
+  for (const bool tied : {false, true}) {
+    Recipe recipe = good();
+    recipe.model.tie_embeddings = tied;
+    const ParameterTable table = parameter_table(build_config(recipe.model));
+    for (const at::ScalarType compute : {at::kFloat, at::kBFloat16}) {
+      const MemoryPlan plan = plan_memory(recipe, static_cast<int>(c10::elementSize(compute)));
+      EXPECT_EQ(plan.parameters + plan.gradients,
+                store_bytes(table, {at::kFloat, compute, at::kCPU}, Gradients::kKept));
+    }
+  }
+}
+
+// A GPU multiplies the gradients of all experts' weights at once, in bf16 beside the step's sums.
+TEST(PlanMemory, CountsTheWeightsOfAllExpertsOnAGpu) {
+  const auto working = [](int64_t experts) {
+    Recipe recipe = good();
+    recipe.device = DeviceKind::kCuda;
+    recipe.model.moe.num_experts = experts;
+    recipe.model.moe.top_k = 2;
+    return plan_memory(recipe, 2).working;
+  };
+  const int64_t matrix = 64 * *good().model.intermediate_size * 2;
+  EXPECT_GE(working(64) - working(32), 32 * matrix);
+}
+
 TEST(PlanMemory, ActivationsGrowWithTheMicroBatch) {
   Recipe recipe = good();
   recipe.stages[0].micro_batch_tokens = Auto<int64_t>(64);

@@ -58,6 +58,9 @@ TEST(OutOfMemory, KnowsThatOfAGpusOwnCalls) {
   const auto error = [](const char* words) { return c10::Error({"launch", "kernel", 1}, words); };
   EXPECT_TRUE(has(words_of(error("CUDA error: out of memory\nCUDA kernel errors might be")),
                   "training does not fit into memory: this "));
+  EXPECT_TRUE(
+      has(words_of(error("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate")),
+          "training does not fit into memory: this "));
   EXPECT_EQ(words_of(error("CUDA error: an illegal memory access was encountered")), "");
 }
 

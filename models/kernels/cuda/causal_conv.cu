@@ -27,13 +27,13 @@ __device__ Compute<S> convolve(const ConvInputs<S>& in, int64_t b, int64_t t, in
   return sum;
 }
 
-// Grid (tiles, groups of channels, Bz), kChannels x kRows threads. Bound by reading x and writing
+// Grid (groups of channels, tiles, Bz), kChannels x kRows threads. Bound by reading x and writing
 // y.
 template <class S>
 __global__ void forward_kernel(ConvForward<S> conv) {
   const ConvShape shape = conv.in.shape;
-  const int64_t b = blockIdx.z, c = int64_t{blockIdx.y} * kChannels + threadIdx.x;
-  const int64_t t0 = int64_t{blockIdx.x} * kConvSteps;
+  const int64_t b = blockIdx.z, c = int64_t{blockIdx.x} * kChannels + threadIdx.x;
+  const int64_t t0 = int64_t{blockIdx.y} * kConvSteps;
   if (c >= shape.channels) return;
   for (int i = threadIdx.y; i < kConvSteps && t0 + i < shape.time; i += kRows) {
     const int64_t t = t0 + i;
@@ -70,7 +70,7 @@ __device__ void store_parameter_sums(const ConvBackward<S>& conv,
                                      const TileGradient<Compute<S>>& tile, int64_t b, int64_t t0,
                                      int64_t c) {
   const ConvShape& shape = conv.in.shape;
-  const int64_t index = b * gridDim.x + blockIdx.x, channel = index * shape.channels + c;
+  const int64_t index = b * gridDim.y + blockIdx.y, channel = index * shape.channels + c;
   for (int j = threadIdx.y; j <= shape.taps; j += kRows) {
     Compute<S> sum = 0;
     for (int i = 0; i < tile.steps; ++i) {
@@ -92,8 +92,8 @@ template <class S>
 __global__ void backward_kernel(ConvBackward<S> conv) {
   using C = Compute<S>;
   const ConvShape shape = conv.in.shape;
-  const int64_t b = blockIdx.z, c = int64_t{blockIdx.y} * kChannels + threadIdx.x;
-  const int64_t t0 = int64_t{blockIdx.x} * kConvSteps, left = shape.time - t0;
+  const int64_t b = blockIdx.z, c = int64_t{blockIdx.x} * kChannels + threadIdx.x;
+  const int64_t t0 = int64_t{blockIdx.y} * kConvSteps, left = shape.time - t0;
   const int64_t wanted = kConvSteps + shape.taps - 1;
   const int rows = static_cast<int>(left < wanted ? left : wanted);
   const int steps = static_cast<int>(left < kConvSteps ? left : kConvSteps);
@@ -118,9 +118,8 @@ __global__ void backward_kernel(ConvBackward<S> conv) {
 }
 
 dim3 grid_of(const ConvShape& shape) {
-  return dim3(static_cast<unsigned>(parts(shape.time, kConvSteps)),
-              static_cast<unsigned>(parts(shape.channels, kChannels)),
-              static_cast<unsigned>(shape.batch));
+  return dim3(grid_size(parts(shape.channels, kChannels)), grid_size(parts(shape.time, kConvSteps)),
+              grid_size(shape.batch));
 }
 
 // Forward too: what has no backward pass is to be known before one is needed.

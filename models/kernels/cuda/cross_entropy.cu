@@ -155,7 +155,7 @@ __global__ void __launch_bounds__(kThreads) row_kernel(CrossEntropyRows<S> rows)
 template <class S>
 void cross_entropy(const CrossEntropyRows<S>& rows, cudaStream_t stream) {
   if (rows.rows == 0) return;
-  launch(row_kernel<S>, static_cast<unsigned>(rows.rows), kThreads, 0, stream, rows);
+  launch(row_kernel<S>, grid_size(rows.rows), kThreads, 0, stream, rows);
 }
 
 template void cross_entropy<float>(const CrossEntropyRows<float>&, cudaStream_t);

@@ -80,6 +80,13 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_
   WEFT_CHECK(error == cudaSuccess, __PRETTY_FUNCTION__, ": ", cudaGetErrorString(error));
 }
 
+// Blocks along an axis of a grid. What a launch refuses must not wrap around before it gets there.
+inline unsigned grid_size(int64_t blocks) {
+  constexpr int64_t kMost = 0xFFFFFFFF;
+  WEFT_CHECK(blocks >= 0 && blocks <= kMost, "a grid of ", blocks, " blocks");
+  return static_cast<unsigned>(blocks);
+}
+
 // ceil(a / b)
 inline int64_t parts(int64_t a, int64_t b) { return (a + b - 1) / b; }
 

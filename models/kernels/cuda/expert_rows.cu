@@ -78,7 +78,7 @@ unsigned threads_for(int64_t width, int pack) {
 template <class S>
 void combine_rows(const CombineRows<S>& of, cudaStream_t stream) {
   if (of.tokens == 0 || of.width == 0) return;
-  const auto blocks = static_cast<unsigned>(of.tokens);
+  const auto blocks = grid_size(of.tokens);
   const int pack = of.aligned ? kPackSize<S> : 1;
   const auto kernel = of.aligned ? combine_kernel<S, kPackSize<S>> : combine_kernel<S, 1>;
   launch(kernel, blocks, threads_for(of.width, pack), 0, stream, of);
@@ -87,7 +87,7 @@ void combine_rows(const CombineRows<S>& of, cudaStream_t stream) {
 template <class S>
 void spread_rows(const SpreadRows<S>& of, cudaStream_t stream) {
   if (of.rows == 0 || of.width == 0) return;
-  const auto blocks = static_cast<unsigned>(of.rows);
+  const auto blocks = grid_size(of.rows);
   const int pack = of.aligned ? kPackSize<S> : 1;
   const auto kernel = of.aligned ? spread_kernel<S, kPackSize<S>> : spread_kernel<S, 1>;
   launch(kernel, blocks, threads_for(of.width, pack), 0, stream, of);

@@ -22,7 +22,7 @@ template <class S>
 void sum_partials(const Compute<S>* partials, int64_t count, int64_t size, S* out,
                   cudaStream_t stream) {
   if (size == 0) return;
-  const auto blocks = static_cast<unsigned>(parts(size, kThreads));
+  const auto blocks = grid_size(parts(size, kThreads));
   launch(sum_kernel<S>, blocks, kThreads, 0, stream, partials, count, size, out);
 }
 

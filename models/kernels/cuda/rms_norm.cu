@@ -77,14 +77,14 @@ int64_t rms_norm_tasks(int64_t rows) { return parts(rows, rows_per_task(rows)); 
 template <class S, class Y>
 void rms_norm(const NormRows<S, Y>& rows, cudaStream_t stream) {
   if (rows.rows == 0) return;
-  const auto blocks = static_cast<unsigned>(rows.rows);
+  const auto blocks = grid_size(rows.rows);
   launch(forward_kernel<S, Y>, blocks, kThreads, 0, stream, rows);
 }
 
 template <class S, class Y>
 void rms_norm(const NormGradients<S, Y>& of, cudaStream_t stream) {
   if (of.rows == 0) return;
-  const auto blocks = static_cast<unsigned>(rms_norm_tasks(of.rows));
+  const auto blocks = grid_size(rms_norm_tasks(of.rows));
   launch(backward_kernel<S, Y>, blocks, kThreads, 0, stream, of, rows_per_task(of.rows));
 }
 

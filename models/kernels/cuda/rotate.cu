@@ -102,7 +102,7 @@ __global__ void backward_kernel(HeadRotationGradients<S> of, int64_t heads, int6
 
 int64_t count_heads(const HeadsShape& shape) { return shape.batch * shape.time * shape.heads; }
 
-unsigned blocks_of(int64_t warps) { return static_cast<unsigned>(parts(warps, kWarps)); }
+unsigned blocks_of(int64_t warps) { return grid_size(parts(warps, kWarps)); }
 
 }  // namespace
 

@@ -195,8 +195,7 @@ void selective_scan(const ScanBackward<S>& scan, cudaStream_t stream) {
   constexpr int kShared = sizeof(BackwardShared<C>);
   WEFT_CUDA_CALL(cudaFuncSetAttribute(backward_kernel<S>,
                                       cudaFuncAttributeMaxDynamicSharedMemorySize, kShared));
-  const dim3 grid(static_cast<unsigned>(parts(shape.channels, kScanGroup)),
-                  static_cast<unsigned>(shape.batch));
+  const dim3 grid(grid_size(parts(shape.channels, kScanGroup)), grid_size(shape.batch));
   launch(backward_kernel<S>, grid, kScanThreads, kShared, stream, scan);
 }
 

@@ -127,8 +127,7 @@ template <class S>
 void selective_scan(const ScanForward<S>& scan, cudaStream_t stream) {
   const ScanShape& shape = scan.in.shape;
   if (shape.batch == 0 || shape.channels == 0) return;
-  const dim3 grid(static_cast<unsigned>(parts(shape.channels, kScanGroup)),
-                  static_cast<unsigned>(shape.batch));
+  const dim3 grid(grid_size(parts(shape.channels, kScanGroup)), grid_size(shape.batch));
   if (shape.time == 1 && scan.final_state != nullptr) {
     launch(step_kernel<S>, grid, kScanThreads, 0, stream, scan);
     return;

@@ -77,8 +77,8 @@ void launch_packs(void (*kernel)(Pass), const Pass& pass, int64_t packs, cudaStr
   unsigned columns = 1;
   while (columns < packs && columns < kThreads) columns *= 2;
   const dim3 block(columns, kThreads / columns);
-  const dim3 grid(static_cast<unsigned>(parts(packs, block.x)),
-                  static_cast<unsigned>(std::min(parts(pass.rows, block.y), kMaxGridRows)));
+  const dim3 grid(grid_size(parts(packs, block.x)),
+                  grid_size(std::min(parts(pass.rows, block.y), kMaxGridRows)));
   launch(kernel, grid, block, 0, stream, pass);
 }
 

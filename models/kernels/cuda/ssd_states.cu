@@ -83,7 +83,7 @@ void pass(const SsdStateGradients<C>& grads, cudaStream_t stream) {
   const int64_t parts_of_head = count_state_parts(of.size);
   const int64_t warps = of.rows * of.heads * parts_of_head;
   if (warps == 0 || of.chunks == 0) return;
-  const auto blocks = static_cast<unsigned>(parts(warps, kWarps));
+  const auto blocks = grid_size(parts(warps, kWarps));
   launch(pass_kernel<C, kDirection>, blocks, kWarps * kLanes, 0, stream, grads, parts_of_head);
 }
 

@@ -56,7 +56,7 @@ void for_each_batch(const std::vector<V>& tensors, const std::vector<int64_t>& s
       batch.ends[batch.count++] = pieces;
     }
     if (batch.count == kBatchTensors || (batch.count > 0 && i + 1 == tensors.size())) {
-      f(batch, static_cast<unsigned>(pieces));
+      f(batch, grid_size(pieces));
       batch.count = 0;
       pieces = 0;
     }
