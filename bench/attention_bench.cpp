@@ -35,7 +35,7 @@ void compare(const Case& c, at::ScalarType type) {
   const Tensor dy = at::randn(leaves[0].sizes()).to(type);
   std::vector<Segment> documents;
   for (int64_t row = 0; row < c.rows; ++row) documents.push_back({row, 0, c.length});
-  const auto ours = [&](const Tensor& q, const Tensor& k, const Tensor& v) {
+  const auto ours = [=](const Tensor& q, const Tensor& k, const Tensor& v) {
     return block_attention(q, k, v, documents);
   };
   const auto peer = [](const Tensor& q, const Tensor& k, const Tensor& v) {
@@ -43,8 +43,8 @@ void compare(const Case& c, at::ScalarType type) {
                                             {}, 0.0, /*is_causal=*/true)
         .transpose(1, 2);
   };
-  const auto times = median_times(
-      9, [&] { forward_backward(leaves, dy, ours); }, [&] { forward_backward(leaves, dy, peer); });
+  const auto our_turn = [=] { forward_backward(leaves, dy, ours); };
+  const auto times = median_times(9, our_turn, [&] { forward_backward(leaves, dy, peer); });
   const double flops = 7.0 * static_cast<double>(c.rows * c.heads * c.width * c.length * c.length);
   std::printf(
       "%s %ld x %ld heads x %5ld x %3ld: weft %.2f ms (%.0f GFLOP/s), LibTorch %.2f ms, "
@@ -52,6 +52,10 @@ void compare(const Case& c, at::ScalarType type) {
       type == at::kFloat ? "fp32" : "bf16", c.rows, c.heads, c.length, c.width, times.ours,
       flops / times.ours / 1e6, times.peer, times.peer / times.ours);
   std::fflush(stdout);
+  char name[64];
+  std::snprintf(name, sizeof name, "attention/%s/%ldx%ldx%ldx%ld",
+                type == at::kFloat ? "fp32" : "bf16", c.rows, c.heads, c.length, c.width);
+  register_benchmark(name, flops, our_turn);
 }
 
 void run() {
@@ -67,12 +71,14 @@ void run() {
 }  // namespace
 }  // namespace weft
 
-int main() {
+int main(int argc, char** argv) {
   weft::keep_freed_pages();
   if (!weft::has_block_attention(at::randn({1, 1, 1, 2}).to(at::kBFloat16))) {
     std::fprintf(stderr, "attention_bench: this processor has no AVX-512 BF16\n");
     return 2;
   }
   weft::run();
+  benchmark::Initialize(&argc, argv);
+  benchmark::RunSpecifiedBenchmarks();
   return 0;
 }

@@ -83,7 +83,7 @@ class Worker {
     std::printf("{\"ms\": %.3f, \"loss\": %.6f}\n", time.count(), result.loss);
   }
 
-  // Of square matrices and of the step's own, the largest of its parameters.
+  // Of square matrices and of the step's own, layers with one input also as the one they are.
   void peak() const {
     double best = measure_matmul_peak(runtime_.types.compute, runtime_.types.device);
     const at::TensorOptions type(runtime_.types.compute);
@@ -91,6 +91,9 @@ class Worker {
     std::set<std::vector<int64_t>> shapes;
     for (const ParameterSpec& spec : table_.rows()) {
       if (spec.shape.size() == 2 && spec.shape[1] > 1) shapes.insert(spec.shape);
+    }
+    for (const JointLayout& joint : lay_out(table_, /*one_type=*/true).joints) {
+      if (joint.first->shape.size() == 2) shapes.insert({joint.rows, joint.first->shape[1]});
     }
     for (const std::vector<int64_t>& shape : shapes) {
       const Tensor x = at::randn({tokens, shape[1]}).to(type.dtype());

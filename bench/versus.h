@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <string>
 #include <vector>
 
+#include <benchmark/benchmark.h>
 #include <malloc.h>
 
 namespace weft {
@@ -53,6 +55,20 @@ Times median_times(int turns, const Ours& ours, const Peer& peer) {
     peer_times.push_back(time_ms(peer));
   }
   return {median(our_times), median(peer_times)};
+}
+
+// A Google benchmark of f, which does so many floating-point operations a call.
+template <class F>
+void register_benchmark(const std::string& name, double flops, const F& f) {
+  benchmark::RegisterBenchmark(name.c_str(),
+                               [=](benchmark::State& state) {
+                                 for (auto _ : state) f();
+                                 state.counters["FLOP/s"] = benchmark::Counter(
+                                     flops * static_cast<double>(state.iterations()),
+                                     benchmark::Counter::kIsRate);
+                               })
+      ->Unit(benchmark::kMillisecond)
+      ->UseRealTime();
 }
 
 template <class Ours, class Peer>
