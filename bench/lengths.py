@@ -6,7 +6,6 @@ from typing import NamedTuple
 from workers import Worker, WorkerFailed, allocators, peer, table_head, table_row, weft
 
 RECIPE, VOCABULARY = "long.yaml", 128256
-MOST = 65536
 STEP = 16  # lengths are multiples of this
 GIB = 1 << 30
 # Column of the table -> settings of weft, or the variant of the peer.
@@ -39,7 +38,8 @@ def peak_mib(name: str, precision: str, length: int, setting: Setting,
     """Peak of memory of whole steps at this length; None if they do not fit."""
     worker = start(name, precision, length, setting, allocator)
     try:
-        for _ in range(2):  # the second has all of the optimiser's state from its beginning
+        worker.ask("step")
+        if name in PEERS:  # whose optimiser's state is there from the second step's beginning on
             worker.ask("step")
         return worker.ask("info")["peak_mib"]
     except WorkerFailed as failure:
@@ -51,7 +51,7 @@ def peak_mib(name: str, precision: str, length: int, setting: Setting,
         worker.process.wait()
 
 
-def longest(name: str, precision: str, setting: Setting) -> int:
+def longest(name: str, precision: str, setting: Setting, most: int) -> int:
     """By bisection to 5 %; 0 if not even the shortest fits. Of a peer with any allocator."""
     settings = list(allocators()) if name in PEERS else ["pages kept"]
 
@@ -62,26 +62,27 @@ def longest(name: str, precision: str, setting: Setting) -> int:
     if not fits(STEP):
         return 0
     low, failed, length = STEP, None, 1024
-    while low < MOST and (failed is None or (failed > 1.05 * low and failed - low > STEP)):
+    while low < most and (failed is None or (failed > 1.05 * low and failed - low > STEP)):
         if fits(length):
             low = length
         else:
             failed = length
         # Doubling until one fails, then between the longest that fits and the shortest that fails.
         middle = 2 * low if failed is None else round(math.sqrt(low * failed) / STEP) * STEP
-        length = min(MOST, middle if failed is None else min(max(middle, low + STEP), failed - STEP))
+        length = min(most, middle if failed is None else min(max(middle, low + STEP), failed - STEP))
     return low
 
 
-def report_longest(program: str, threads: int, precisions: list[str], limit_gib: float) -> None:
+def report_longest(program: str, threads: int, precisions: list[str], limit_gib: float,
+                   most: int) -> None:
     setting = Setting(program, threads, int(limit_gib * GIB))
     names = [*WEFT, *PEERS]
     print(f"\nLongest step under RLIMIT_DATA {limit_gib:g} GiB, vocabulary {VOCABULARY}, tied head, "
-          f"up to {MOST} tokens (multiples of {STEP}, to 5 %; transformers with the better of "
+          f"up to {most} tokens (multiples of {STEP}, to 5 %; transformers with the better of "
           f"jemalloc and malloc)\n")
     print(table_head(["precision", *names, *(f"against {name}" for name in PEERS)]))
     for precision in precisions:
-        found = {name: longest(name, precision, setting) for name in names}
+        found = {name: longest(name, precision, setting, most) for name in names}
         ratios = [f"{found['weft'] / found[name]:.1f}" if found[name] else "-" for name in PEERS]
         print(table_row([precision, *found.values(), *ratios]), flush=True)
 

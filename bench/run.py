@@ -29,6 +29,8 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=CORES)
     parser.add_argument("--limit", type=float, default=2.5, metavar="GIB",
                         help="memory of the longest step")
+    parser.add_argument("--most-tokens", type=int, default=65536, metavar="N",
+                        help="longest step that is tried: a step takes minutes at 32768 tokens")
     parser.add_argument("--most", type=float, default=8, metavar="GIB",
                         help="memory of peaks, beyond which a curve ends")
     parser.add_argument("--plot", metavar="FILE.svg", help="draw peak memory against length")
@@ -45,7 +47,8 @@ def main() -> int:
     if "slices" in parts:
         slices.report(program, threads, arguments.repetitions, arguments.precision)
     if "longest" in parts:
-        lengths.report_longest(program, threads, arguments.precision, arguments.limit)
+        lengths.report_longest(program, threads, arguments.precision, arguments.limit,
+                               arguments.most_tokens)
     if "peaks" in parts:
         lengths.report_peaks(program, threads, arguments.precision, arguments.most, arguments.plot)
     return 0
