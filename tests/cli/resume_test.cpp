@@ -46,6 +46,19 @@ TEST_F(Resume, WithThreadsAndNarrowComputeItEndsAsIfUndisturbed) {
   expect_same_end("run", "whole");
 }
 
+TEST_F(Resume, InSlicesAndWithLayersComputedAgainItEndsAsIfUndisturbed) {
+  const auto train_so = [&](std::vector<std::string> more, const std::string& name) {
+    more.insert(more.end(), {"--set", "memory.mini_sequences={mlp_rows: 50, head_rows: 70}",
+                             "--set", "memory.recompute=block", "--set", "threads=2"});
+    return train(more, name);
+  };
+  const Outcome whole = train_so({}, "whole");
+  ASSERT_EQ(whole.exit_status, 0) << whole.output;
+  ASSERT_EQ(train_so({"--stop-after", "5"}, "run").exit_status, 3);
+  ASSERT_EQ(train_so({}, "run").exit_status, 0);
+  expect_same_end("run", "whole");
+}
+
 TEST_F(Resume, KilledAtManyMomentsItEndsAsIfUndisturbed) {
   ASSERT_EQ(train({}, "whole").exit_status, 0);
   for (const size_t lines : {1, 4, 5, 8, 11, 13}) {

@@ -173,10 +173,10 @@ TEST(InSlices, SumsGradientsInFp32) {
 struct Text {
   Tensor tokens, targets, ids;
 };
-Text text(int64_t length) {
-  Text t{at::zeros({2, length}, at::kLong), at::zeros({2, length}, at::kLong),
-         at::zeros({2, length}, at::kInt)};
-  for (int64_t row = 0; row < 2; ++row) {
+Text text(int64_t length, int64_t rows = 2) {
+  Text t{at::zeros({rows, length}, at::kLong), at::zeros({rows, length}, at::kLong),
+         at::zeros({rows, length}, at::kInt)};
+  for (int64_t row = 0; row < rows; ++row) {
     for (int64_t i = 0; i < length; ++i) {
       t.tokens[row][i] = (7 * i + 11 * row) % kTinyVocabulary;
       t.targets[row][i] = (i + row) % 3 == 1 ? -1 : (7 * i + 5 * row + 3) % kTinyVocabulary;
@@ -364,8 +364,7 @@ class MiniSequencesOfFamily : public testing::TestWithParam<Family> {};
 TEST_P(MiniSequencesOfFamily, HaveTheLossAndGradientsOfTheWhole) {
   const ModelRecipe recipe = recipe_of(GetParam());
   const MemoryConfig whole{MiniSequenceRule::kNone};
-  for (const int64_t length : {1, 19}) {
-    const Text t = text(length);
+  for (const Text& t : {text(1, 1), text(1), text(19)}) {
     const Gradients exact = gradients(recipe, t, cpu_types(at::kDouble), whole);
     const Gradients plain = gradients(recipe, t, cpu_types(at::kFloat), whole);
     for (const MiniSequenceRows rows : {MiniSequenceRows{5, 7}, {1, 1}, {1000, 3}, {3, 1000}}) {
@@ -380,8 +379,7 @@ TEST_P(MiniSequencesOfFamily, HaveTheLossAndGradientsOfTheWhole) {
 TEST_P(MiniSequencesOfFamily, AreTheSameInBlocksThatAreComputedAgain) {
   const ModelRecipe recipe = recipe_of(GetParam());
   const StoreTypes bf16 = {at::kFloat, at::kBFloat16, at::kCPU};
-  for (const int64_t length : {1, 19}) {
-    const Text t = text(length);
+  for (const Text& t : {text(1, 1), text(1), text(19)}) {
     for (const MiniSequences& mini_sequences :
          {MiniSequences(MiniSequenceRule::kNone), MiniSequences(MiniSequenceRows{5, 7})}) {
       for (const StoreTypes& types : {cpu_types(at::kFloat), bf16}) {
