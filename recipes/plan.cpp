@@ -178,8 +178,8 @@ double head_bytes(const ModelConfig& config, const MiniSequences& mini_sequences
   return rows * vocabulary * w.x + static_cast<double>(tokens) * d * w.x + part;
 }
 
-// Elements of the largest weight of a linear layer (of one expert on the CPU, of all on a GPU, which
-// may multiply them together; layers with one input as one).
+// Elements of the largest weight of a linear layer (of one expert on the CPU, of all on a GPU,
+// which may multiply them together; layers with one input as one).
 double largest_matrix(const ParameterTable& table, bool cuda) {
   double largest = 0;
   absl::flat_hash_map<std::string, double> joints;
