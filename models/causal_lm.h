@@ -44,8 +44,9 @@ class CausalLM final {
 
   // tokens [Bz, T] int64 -> hidden states [Bz, T, d] after the final norm.
   Tensor hidden(const Tensor& tokens, const Documents& documents, RouterStats* stats) const;
-  // hidden [.., d] after the final norm -> logits [.., V] in fp32 (fp64). Its weight's gradient is
-  // left where a store does not keep it, unless masters are computed with; loss() sees to its own.
+  // hidden [.., d] after the final norm -> logits [.., V] in fp32 (fp64). Not to be trained through
+  // in bf16, where its weight's gradient would stay on a copy (ParameterStore::check_gradients):
+  // that is what loss() is for.
   Tensor head(const Tensor& hidden) const;
   // tokens [Bz, T] -> logits [Bz, T, V] in fp32 (fp64).
   Tensor logits(const Tensor& tokens, const Documents& documents) const;

@@ -15,8 +15,8 @@ void add_column_sums(const Tensor& sum, const Tensor& rows_in, cpu::Isa isa) {
   WEFT_CHECK(rows_in.dim() == 2 && sum.dim() == 1 && sum.size(0) == rows_in.size(1) &&
                  is_storage(type) && sum.scalar_type() == wide_type(type) && sum.is_contiguous() &&
                  sum.device() == rows_in.device(),
-             "add_column_sums of ", rows_in.toString(), " ", rows_in.sizes(), " to ",
-             sum.toString(), " ", sum.sizes(), " on ", sum.device());
+             "add_column_sums of ", rows_in.toString(), " ", rows_in.sizes(), " on ",
+             rows_in.device(), " to ", sum.toString(), " ", sum.sizes(), " on ", sum.device());
   if (!rows_in.is_cpu()) {
     sum.add_(rows_in.sum({0}, /*keepdim=*/false, sum.scalar_type()));
     return;

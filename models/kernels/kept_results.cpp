@@ -50,7 +50,8 @@ Tensor known_result(at::IntArrayRef sizes, const at::TensorOptions& options, Val
     const Tensor result = found->take();
     if (!result.defined()) return at::empty(sizes, options);
     WEFT_CHECK(result.sizes() == sizes && result.scalar_type() == options.dtype(),
-               "a second run asks for a product ", sizes, ", the first kept ", result.sizes());
+               "a second run asks for a product ", sizes, " of ", options.dtype().name(),
+               ", the first kept ", result.toString(), " ", result.sizes());
     return result;
   }
   return values == Values::kUnused ? at::empty(sizes, options) : Tensor();

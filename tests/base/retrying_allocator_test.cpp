@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -64,27 +63,32 @@ TEST(RetryingAllocator, PassesOtherErrorsOn) {
   EXPECT_EQ(releases, 0);
 }
 
+// The first release lasts until all threads have found no memory, so that they all ask for one.
 TEST(RetryingAllocator, ReleasesForOneThreadAtATime) {
   class FailingOnce final : public Limited {
+   public:
+    std::atomic<int> failed{0};
     c10::DataPtr allocate(size_t bytes) override {
       thread_local bool has_failed = false;
+      if (!has_failed) ++failed;
       TORCH_CHECK(std::exchange(has_failed, true), "can't allocate memory");
       return c10::GetDefaultCPUAllocator()->allocate(bytes);
     }
   } inner;
+  constexpr int kThreads = 4;
   std::atomic<int> inside{0}, most{0}, releases{0};
   RetryingAllocator allocator(inner, [&] {
     most = std::max<int>(most, ++inside);
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    while (inner.failed < kThreads) std::this_thread::yield();
     --inside;
     ++releases;
   });
   std::vector<std::thread> threads;
-  for (int i = 0; i < 4; ++i) {
+  for (int i = 0; i < kThreads; ++i) {
     threads.emplace_back([&] { EXPECT_NE(allocator.allocate(64).get(), nullptr); });
   }
   for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(releases, 4);
+  EXPECT_EQ(releases, kThreads);
   EXPECT_EQ(most, 1);
 }
 
