@@ -75,7 +75,7 @@ TEST(KeptResultsDeathTest, RefuseAnotherProduct) {
   results.keep(at::empty({4, 5}, at::kFloat));
   const KeepingResults second(&results, KeepingResults::Run::kSecond);
   EXPECT_DEATH(linear_product(fill({4, 3}, 0.1).to(at::kFloat), fill({6, 3}, 0.2).to(at::kFloat)),
-               "the first kept \\[4, 5\\]");
+               "of float, the first kept CPUFloatType \\[4, 5\\]");
 }
 
 }  // namespace

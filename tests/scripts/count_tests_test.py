@@ -47,7 +47,7 @@ class CountTests(unittest.TestCase):
         )
         self.assertEqual(status, 1)
         self.assertEqual(lines[-1], "2 passed, 1 failed")
-        self.assertIn("failed: A.Bad", lines)
+        self.assertEqual(lines[lines.index("failed: A.Bad") + 1], "    x")
         self.assertIn("skipped: A.Gpu (no device)", lines)
         self.assertEqual(lines[-2].split()[:2], ["1", "skipped:"])
 
@@ -67,6 +67,7 @@ class CountTests(unittest.TestCase):
         printed = "<system-out>Running main() from gtest_main.cc</system-out>"
         status, lines = count({"ctest.junit": junit(entry("base", "run", printed))})
         self.assertEqual((status, lines[-1]), (1, "0 passed, 1 failed"))
+        self.assertEqual(lines[:2], ["failed: base", "    Running main() from gtest_main.cc"])
 
     def test_a_program_that_is_not_there_is_a_failure_and_a_skip_is_not(self):
         status, lines = count(
