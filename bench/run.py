@@ -1,8 +1,8 @@
 """Runs the parts of scripts/bench, in Markdown."""
 
 import argparse
-
 from importlib.metadata import version
+from pathlib import Path
 
 import lengths
 import slices
@@ -33,7 +33,9 @@ def main() -> int:
                         help="longest step that is tried: a step takes minutes at 32768 tokens")
     parser.add_argument("--most", type=float, default=8, metavar="GIB",
                         help="memory of peaks, beyond which a curve ends")
-    parser.add_argument("--plot", metavar="FILE.svg", help="draw peak memory against length")
+    parser.add_argument("--plot", metavar="FILE.svg",
+                        help="where peaks draws memory against length (default: peaks.svg beside "
+                             "step_bench)")
     arguments = parser.parse_args()
     for part in arguments.parts:
         if part not in PARTS:
@@ -50,7 +52,8 @@ def main() -> int:
         lengths.report_longest(program, threads, arguments.precision, arguments.limit,
                                arguments.most_tokens)
     if "peaks" in parts:
-        lengths.report_peaks(program, threads, arguments.precision, arguments.most, arguments.plot)
+        plot = arguments.plot or str(Path(program).with_name("peaks.svg"))
+        lengths.report_peaks(program, threads, arguments.precision, arguments.most, plot)
     return 0
 
 

@@ -39,42 +39,42 @@ def start(name: str, precision: str, program: str, threads: int) -> dict[str, Wo
         f"threads={threads}", f"precision.compute={precision}",
         f"stages.0.sequence_length={work.length}", f"stages.0.batch_tokens={tokens}",
         f"stages.0.micro_batch_tokens={tokens}"])}
+    warm_up(workers["weft"], work, WARM_STEPS)
     for variant in work.variants:
-        arguments = [model, precision, variant, str(work.rows), str(work.length), str(threads)]
-        # Where a step takes minutes: the one that others are faster with.
-        workers[variant] = (peer(arguments) if work.peer_repetitions == 1
-                            else faster_peer(arguments, WARM_STEPS))
+        workers[variant] = faster_peer(
+            [model, precision, variant, str(work.rows), str(work.length), str(threads)], work)
     return workers
 
 
-def faster_peer(arguments: list[str], steps: int) -> Worker:
-    """The peer with the allocator that its last of so many steps is faster with."""
-    times = {}
+def faster_peer(arguments: list[str], work: Work) -> Worker:
+    """The peer, warm, with the allocator that its last warm-up step is faster with."""
+    steps = 1 if work.peer_repetitions == 1 else WARM_STEPS
+    found = []
     for allocator in allocators():
         worker = peer(arguments, allocator=allocator)
-        times[allocator] = [worker.ask_undisturbed("step")["ms"] for _ in range(steps)][-1]
-        worker.close()
-    return peer(arguments, allocator=min(times, key=times.get))
+        found.append((warm_up(worker, work, steps), worker))
+    found.sort(key=lambda pair: pair[0])
+    for _, slower in found[1:]:
+        slower.close()
+    return found[0][1]
 
 
-def warm_up(work: Work, workers: dict[str, Worker]) -> None:
-    """Also sees that all do the same work: as many parameters, and a first loss near ln V."""
-    for key, worker in workers.items():
-        loss = worker.ask("step")["loss"]
-        if abs(loss - math.log(work.vocabulary)) > 0.5:
-            raise SystemExit(f"{key}: the first loss is {loss}, not {math.log(work.vocabulary):.2f}")
-        for _ in range(0 if key != "weft" and work.peer_repetitions == 1 else WARM_STEPS - 1):
-            worker.ask("step")
-    counts = {worker.ask("info")["parameters"] for worker in workers.values()}
-    if len(counts) != 1:
-        raise SystemExit(f"numbers of parameters differ: {counts}")
+def warm_up(worker: Worker, work: Work, steps: int) -> float:
+    """Milliseconds of the last step. The first loss must be near ln V: all do the same work."""
+    answers = [worker.ask_undisturbed("step") for _ in range(steps)]
+    if abs(answers[0]["loss"] - math.log(work.vocabulary)) > 0.5:
+        raise SystemExit(f"{' '.join(worker.process.args)}: the first loss is {answers[0]['loss']}, "
+                         f"not {math.log(work.vocabulary):.2f}")
+    return answers[-1]["ms"]
 
 
 def compare(name: str, precision: str, program: str, threads: int, repetitions: int) -> str:
     work = WORKS[name]
     workers = start(name, precision, program, threads)
-    warm_up(work, workers)
-    flops = workers["weft"].ask("info")["flops"]
+    about = {key: worker.ask("info") for key, worker in workers.items()}
+    if len({each["parameters"] for each in about.values()}) != 1:
+        raise SystemExit(f"numbers of parameters differ: {about}")
+    flops, parameters = about["weft"]["flops"], about["weft"]["parameters"]
     times = {key: [] for key in workers}
     shares = []
     for i in range(repetitions):
@@ -86,7 +86,6 @@ def compare(name: str, precision: str, program: str, threads: int, repetitions: 
         shares.append(flops / (times["weft"][-1] / 1e3) / peak)
     median = {key: statistics.median(values) for key, values in times.items()}
     memory = {key: worker.ask("info")["peak_mib"] for key, worker in workers.items()}
-    parameters = workers["weft"].ask("info")["parameters"]
     discarded = sum(worker.discarded for worker in workers.values())
     for worker in workers.values():
         worker.close()
