@@ -6,6 +6,7 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 
 #include "base/check.h"
@@ -18,25 +19,32 @@
 namespace weft {
 namespace {
 
-// Each key/value head once for every query head that uses it: [.., KV, e] -> [.., H, e].
-Tensor repeat_heads(const Tensor& x, int64_t num_heads) {
-  const int64_t group = num_heads / x.size(-2);
-  if (group == 1) return x;
-  std::vector<int64_t> shape = x.sizes().vec();
-  std::vector<int64_t> wide = shape;
-  wide.insert(wide.end() - 1, group);
-  shape[shape.size() - 2] = num_heads;
-  return x.unsqueeze(-2).expand(wide).reshape(shape);
-}
-
-Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v) {  // [Bz, T, H, e]
-  return at::scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2),
-                                          /*attn_mask=*/{}, /*dropout_p=*/0.0, /*is_causal=*/true)
-      .transpose(1, 2);
+// LibTorch's kernel for q [Bz, T, H, e], k and v [Bz, S, KV, e], causal where `seen` [T, S] does
+// not say which keys a query sees. Shared key/value heads are a view: the heads of one group are
+// what the kernel takes for heads, the groups of one row for rows.
+Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v,
+              const std::optional<Tensor>& seen = {}) {
+  const int64_t kv = k.size(2), group = q.size(2) / kv;
+  const auto kernel = [&](const Tensor& queries, const Tensor& keys, const Tensor& values) {
+    return at::scaled_dot_product_attention(queries, keys, values, seen, /*dropout_p=*/0.0,
+                                            /*is_causal=*/!seen.has_value());
+  };
+  if (group == 1) {
+    return kernel(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)).transpose(1, 2);
+  }
+  const auto shared = [&](const Tensor& x) {  // [S, KV, e] -> [KV, group, S, e]
+    return x.transpose(0, 1).unsqueeze(1).expand({kv, group, x.size(0), x.size(2)});
+  };
+  std::vector<Tensor> ys;
+  for (int64_t row = 0; row < q.size(0); ++row) {
+    const Tensor queries = q[row].unflatten(1, {kv, group}).permute({1, 2, 0, 3});
+    ys.push_back(kernel(queries, shared(k[row]), shared(v[row])).permute({2, 0, 1, 3}));
+  }
+  return at::stack(ys).flatten(2, 3);
 }
 
 // The last q.size(1) of the k.size(1) tokens attend; each sees the tokens up to itself, but none
-// that is `window` or more before it (0: all). [Bz, T, H, e].
+// that is `window` or more before it (0: all).
 Tensor attend_at_end(const Tensor& q, const Tensor& k, const Tensor& v, int64_t window) {
   const int64_t queries = q.size(1), keys = k.size(1);
   const at::TensorOptions options = at::TensorOptions(at::kLong).device(q.device());
@@ -44,13 +52,11 @@ Tensor attend_at_end(const Tensor& q, const Tensor& k, const Tensor& v, int64_t 
                           at::arange(keys, options);  // [queries, keys]
   Tensor seen = distance.ge(0);
   if (window > 0) seen = seen.logical_and(distance.lt(window));
-  return at::scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2),
-                                          seen)
-      .transpose(1, 2);
+  return attend(q, k, v, seen);
 }
 
 // Attention of the last T tokens in blocks, so that masks stay small and a window bounds the cost.
-// q [Bz, T, H, e], k and v [Bz, S, H, e] with S >= T.
+// q [Bz, T, H, e], k and v [Bz, S, KV, e] with S >= T.
 Tensor attend_in_blocks(const Tensor& q, const Tensor& k, const Tensor& v, int64_t window) {
   constexpr int64_t kBlock = 1024;
   const int64_t block = window > 0 ? std::min(window, kBlock) : kBlock;
@@ -79,16 +85,15 @@ Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                         const Documents& documents, int64_t window) {
   if (has_block_attention(q)) return block_attention(q, k, v, documents.segments, window);
   if (has_flash_attention(q)) return flash_attention(q, k, v, documents.packed, window);
-  const Tensor all_k = repeat_heads(k, q.size(2));
-  const Tensor all_v = repeat_heads(v, q.size(2));
-  if (documents.one_per_row() || q.numel() == 0) return attend_document(q, all_k, all_v, window);
+  if (q.numel() == 0) return q;
+  if (documents.one_per_row()) return attend_document(q, k, v, window);
   std::vector<int64_t> lengths;
   lengths.reserve(documents.segments.size());
   for (const Segment& segment : documents.segments) lengths.push_back(segment.end - segment.begin);
   const auto pieces = [&](const Tensor& x) {
     return x.reshape({1, -1, x.size(2), x.size(3)}).split_with_sizes(lengths, 1);
   };
-  const std::vector<Tensor> qs = pieces(q), ks = pieces(all_k), vs = pieces(all_v);
+  const std::vector<Tensor> qs = pieces(q), ks = pieces(k), vs = pieces(v);
   std::vector<Tensor> ys;
   ys.reserve(lengths.size());
   for (size_t i = 0; i < lengths.size(); ++i) {
@@ -270,17 +275,14 @@ Tensor Attention::many_tokens(const Heads& heads, const NewTokens& tokens,
   const auto joined = [&](const Tensor& cached, const Tensor& fresh) {  // [Bz, KV, S, e]
     return at::cat({cached.index_select(2, old_slots), fresh.transpose(1, 2)}, 2);
   };
-  const auto heads_last = [&](const Tensor& x) {  // [Bz, S, H, e]
-    return repeat_heads(x.transpose(1, 2), config_.num_heads);
-  };
   const Tensor k = joined(state.k, heads.k), v = joined(state.v, heads.v);
   const int64_t stored = std::min(tokens.count, slots);
   const Tensor new_slots = slots_from(before + tokens.count - stored, stored);
   state.k.index_copy_(2, new_slots, k.narrow(2, k.size(2) - stored, stored));
   state.v.index_copy_(2, new_slots, v.narrow(2, v.size(2) - stored, stored));
-  const Tensor all_k = heads_last(rotate_cached(k, tokens)), all_v = heads_last(v);
-  return kept == 0 ? attend_document(heads.q, all_k, all_v, config_.sliding_window)
-                   : attend_in_blocks(heads.q, all_k, all_v, config_.sliding_window);
+  const Tensor keys = rotate_cached(k, tokens).transpose(1, 2), values = v.transpose(1, 2);
+  return kept == 0 ? attend_document(heads.q, keys, values, config_.sliding_window)
+                   : attend_in_blocks(heads.q, keys, values, config_.sliding_window);
 }
 
 }  // namespace weft

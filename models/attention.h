@@ -55,16 +55,18 @@ class Attention final {
   Tensor q_norm_, k_norm_;  // [e]
 };
 
-// Whether causal_attention on this CPU needs no repeated key/value heads in this type: it runs in
-// blocks of its own (models/kernels/block_attention.h).
+// Whether causal_attention on this CPU runs in blocks of its own in this type
+// (models/kernels/block_attention.h).
 bool has_cpu_attention(at::ScalarType type);
 
-// The same of a GPU in bf16, for heads of this size (models/kernels/flash_attention.h).
+// Whether it runs in flash kernels on a GPU in bf16, for heads of this size
+// (models/kernels/flash_attention.h).
 bool has_gpu_attention(int64_t head_dim);
 
 // softmax(q k^T / sqrt(e)) v, causal inside each document; with `window` > 0 a token sees only the
 // last `window` tokens, itself among them. q [Bz, T, H, e], k and v [Bz, T, KV, e] -> [Bz, T, H,
-// e]. Cost follows the documents' (and the window's) lengths, not the row's.
+// e]. Cost follows the documents' (and the window's) lengths, not the row's. Shared heads are never
+// repeated; where LibTorch's own kernels are called, their gradients are one for each query head.
 Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                         const Documents& documents, int64_t window = 0);
 

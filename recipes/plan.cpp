@@ -23,7 +23,7 @@ struct Widths {
   double x, m;
   bool block_attention, flash_attention;
 
-  // Attention without repeated keys and values, whose results selective recomputation keeps.
+  // Attention whose results selective recomputation keeps.
   bool has_kernel(const AttentionConfig& a) const {
     return block_attention || (flash_attention && has_gpu_attention(a.head_dim));
   }
@@ -36,9 +36,8 @@ constexpr double kProcessBytes = 250e6;
 constexpr double kGradientShare = 0.5;
 
 // What autograd keeps of one token, term by term as in the modules' forward (models/*.cpp): the
-// table of spec/parallel.md 17.3, and what a CPU run keeps besides: keys and values repeated for
-// every query head (where there is no kernel for shared ones), the product in the middle of an MLP,
-// what its experts give.
+// table of spec/parallel.md 17.3, and what a CPU run keeps besides: the product in the middle of an
+// MLP, what its experts give.
 double norm_bytes(double d, Widths w) { return 2 * w.x * d + w.m; }
 
 double mixer_bytes(const AttentionConfig& a, double, Widths w) {
@@ -46,10 +45,8 @@ double mixer_bytes(const AttentionConfig& a, double, Widths w) {
   const double key = static_cast<double>(a.num_kv_heads * a.head_dim);
   const double projected = w.x * (query + 2 * key);
   const double rotated = a.rope.type == RopeType::kNone ? 0 : w.x * (query + key);
-  const bool shared = a.num_heads == a.num_kv_heads || w.has_kernel(a);
-  const double repeated = shared ? 0 : 2 * w.x * query;
   const double log_sum_exp = w.m * static_cast<double>(a.num_heads);
-  return projected + rotated + repeated + 2 * w.x * query + log_sum_exp;
+  return projected + rotated + 2 * w.x * query + log_sum_exp;
 }
 
 double mixer_bytes(const MambaConfig& c, double, Widths w) {
