@@ -61,11 +61,13 @@ def faster_peer(arguments: list[str], work: Work) -> Worker:
 
 def warm_up(worker: Worker, work: Work, steps: int) -> float:
     """Milliseconds of the last step. The first loss must be near ln V: all do the same work."""
-    answers = [worker.ask_undisturbed("step") for _ in range(steps)]
-    if abs(answers[0]["loss"] - math.log(work.vocabulary)) > 0.5:
-        raise SystemExit(f"{' '.join(worker.process.args)}: the first loss is {answers[0]['loss']}, "
+    answer = worker.ask("step")
+    if abs(answer["loss"] - math.log(work.vocabulary)) > 0.5:
+        raise SystemExit(f"{' '.join(worker.process.args)}: the first loss is {answer['loss']}, "
                          f"not {math.log(work.vocabulary):.2f}")
-    return answers[-1]["ms"]
+    for _ in range(steps - 1):
+        answer = worker.ask_undisturbed("step")
+    return answer["ms"]
 
 
 def compare(name: str, precision: str, program: str, threads: int, repetitions: int) -> str:
