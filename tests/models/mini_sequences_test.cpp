@@ -322,9 +322,9 @@ struct Tolerance {
   double loss, gradient;
 };
 
-// Where `truth` is given, a gradient that is a small difference of large numbers may be off by four
-// times what the expected one is from it: of all families, x_dt of Jamba's last layer alone needs
-// that in fp32, 1.05e-5 off where the whole is 3e-6 from fp64.
+// Where `truth` is given, gradients may also be off by twice as much as the expected ones are from
+// it: some are small differences of large numbers. On the machine that this was written on, x_dt of
+// Jamba's last layer alone needs that in fp32, 1.05e-5 off where the whole is 3e-6 from fp64.
 void expect_equal(const Gradients& ours, const Gradients& expected, const Tolerance& tolerance,
                   const Gradients* truth = nullptr) {
   ASSERT_EQ(ours.size(), expected.size());
@@ -341,7 +341,7 @@ void expect_equal(const Gradients& ours, const Gradients& expected, const Tolera
     }
     const double inexact = truth == nullptr ? 0 : distance(tensor, truth->at(name));
     const double size = std::max(norm_of(tensor), 0.01 * largest);
-    EXPECT_LE(distance(value, tensor), std::max(tolerance.gradient * size, 4 * inexact)) << name;
+    EXPECT_LE(distance(value, tensor), tolerance.gradient * size + 2 * inexact) << name;
   }
 }
 
