@@ -1,9 +1,9 @@
 """Longest sequence whose whole step fits under RLIMIT_DATA, and peak memory against length."""
 
+import importlib.util
 import math
-from typing import NamedTuple
 
-from workers import Worker, WorkerFailed, allocators, peer, table_head, table_row, weft
+from workers import Setup, Worker, WorkerFailed, allocators, peer, table_head, table_row, weft
 
 RECIPE, VOCABULARY = "long.yaml", 128256
 STEP = 16  # lengths are multiples of this
@@ -16,32 +16,28 @@ WEFT = {
 PEERS = {"transformers, eager": "eager", "transformers, checkpointing": "checkpointed"}
 
 
-class Setting(NamedTuple):
-    """What all steps of a run have in common."""
-    program: str
-    threads: int
-    limit: int  # bytes of anonymous memory
-
-
-def start(name: str, precision: str, length: int, setting: Setting, allocator: str) -> Worker:
+def start(name: str, precision: str, length: int, setup: Setup, limit: int,
+          allocator: str) -> Worker:
+    """With no more than `limit` bytes of anonymous memory, on the CPU."""
+    data_limit = limit if setup.device == "cpu" else None  # a GPU's driver maps far more
     if name in PEERS:
-        return peer(["long", precision, PEERS[name], "1", str(length), str(setting.threads)],
-                    setting.limit, allocator)
-    return weft(setting.program, RECIPE, [
-        f"threads={setting.threads}", f"precision.compute={precision}", *WEFT[name],
+        return peer(setup, ["long", precision, PEERS[name], "1", str(length)], allocator, data_limit)
+    return weft(setup, RECIPE, [
+        f"precision.compute={precision}", *WEFT[name],
         f"stages.0.sequence_length={length}", f"stages.0.batch_tokens={length}",
-        f"stages.0.micro_batch_tokens={length}"], setting.limit)
+        f"stages.0.micro_batch_tokens={length}"], data_limit)
 
 
-def peak_mib(name: str, precision: str, length: int, setting: Setting,
-             allocator: str = "pages kept") -> float | None:
+def peak_mib(name: str, precision: str, length: int, setup: Setup, limit: int,
+             allocator: str) -> float | None:
     """Peak of memory of whole steps at this length; None if they do not fit."""
-    worker = start(name, precision, length, setting, allocator)
+    worker = start(name, precision, length, setup, limit, allocator)
     try:
         worker.ask("step")
         if name in PEERS:  # whose optimiser's state is there from the second step's beginning on
             worker.ask("step")
-        return worker.ask("info")["peak_mib"]
+        peak = worker.ask("info")["peak_mib"]
+        return peak if setup.device == "cpu" or peak <= limit / (1 << 20) else None
     except WorkerFailed as failure:
         if not failure.lacks_memory:
             raise
@@ -51,23 +47,26 @@ def peak_mib(name: str, precision: str, length: int, setting: Setting,
         worker.process.wait()
 
 
-def faster_allocator(name: str, precision: str, length: int, setting: Setting) -> str:
-    """The one that a peer's third step is faster with."""
+def faster_allocator(name: str, precision: str, length: int, setup: Setup, limit: int) -> str:
+    """The one that a peer's third step is faster with; for weft any name will do."""
+    choices = list(allocators(setup.device))
+    if name not in PEERS or len(choices) == 1:
+        return choices[0]
     times = {}
-    for allocator in allocators():
-        worker = start(name, precision, length, setting, allocator)
+    for allocator in choices:
+        worker = start(name, precision, length, setup, limit, allocator)
         times[allocator] = [worker.ask("step")["ms"] for _ in range(3)][-1]
         worker.close()
     return min(times, key=times.get)
 
 
-def longest(name: str, precision: str, setting: Setting, most: int) -> int:
+def longest(name: str, precision: str, setup: Setup, limit: int, most: int) -> int:
     """By bisection to 5 %; 0 if not even the shortest fits. Of a peer with any allocator."""
-    settings = list(allocators()) if name in PEERS else ["pages kept"]
+    choices = list(allocators(setup.device))[:None if name in PEERS else 1]
 
     def fits(length: int) -> bool:
-        return any(peak_mib(name, precision, length, setting, allocator) is not None
-                   for allocator in settings)
+        return any(peak_mib(name, precision, length, setup, limit, allocator) is not None
+                   for allocator in choices)
 
     if not fits(STEP):
         return 0
@@ -83,24 +82,22 @@ def longest(name: str, precision: str, setting: Setting, most: int) -> int:
     return low
 
 
-def report_longest(program: str, threads: int, precisions: list[str], limit_gib: float,
-                   most: int) -> None:
-    setting = Setting(program, threads, int(limit_gib * GIB))
+def report_longest(setup: Setup, precisions: list[str], limit_gib: float, most: int) -> None:
+    limit = int(limit_gib * GIB)
     names = [*WEFT, *PEERS]
     print(f"\nLongest step under RLIMIT_DATA {limit_gib:g} GiB, vocabulary {VOCABULARY}, tied head, "
           f"up to {most} tokens (multiples of {STEP}, to 5 %; transformers with the better of "
           f"jemalloc and malloc)\n")
     print(table_head(["precision", *names, *(f"against {name}" for name in PEERS)]))
     for precision in precisions:
-        found = {name: longest(name, precision, setting, most) for name in names}
+        found = {name: longest(name, precision, setup, limit, most) for name in names}
         ratios = [f"{found['weft'] / found[name]:.1f}" if found[name] else "-" for name in PEERS]
         print(table_row([precision, *found.values(), *ratios]), flush=True)
 
 
-def report_peaks(program: str, threads: int, precisions: list[str], limit_gib: float,
-                 plot: str) -> None:
+def report_peaks(setup: Setup, precisions: list[str], limit_gib: float, plot: str) -> None:
     """Also draws them, into the file `plot`."""
-    setting = Setting(program, threads, int(limit_gib * GIB))
+    limit = int(limit_gib * GIB)
     lengths = [512 << i for i in range(6)]
     names = [*WEFT, *PEERS]
     print(f"\nPeak memory in MiB of a step, vocabulary {VOCABULARY}, tied head (-: over "
@@ -109,19 +106,22 @@ def report_peaks(program: str, threads: int, precisions: list[str], limit_gib: f
     print(table_head(["precision", "tokens", *names]))
     curves: dict[str, list[tuple[int, float]]] = {}
     for precision in precisions:
-        allocator = {name: faster_allocator(name, precision, lengths[0], setting)
-                     if name in PEERS else "pages kept" for name in names}
+        allocator = {name: faster_allocator(name, precision, lengths[0], setup, limit)
+                     for name in names}
         for length in lengths:
             cells = []
             for name in names:
                 curve = curves.setdefault(f"{name}, {precision}", [])
                 failed = curve and curve[-1][0] != length // 2
                 peak = None if failed else peak_mib(
-                    name, precision, length, setting, allocator[name])
+                    name, precision, length, setup, limit, allocator[name])
                 if peak is not None:
                     curve.append((length, peak))
                 cells.append("-" if peak is None else f"{peak:.0f}")
             print(table_row([precision, length, *cells]), flush=True)
+    if importlib.util.find_spec("matplotlib") is None:
+        print("\nmatplotlib is not installed here: nothing is drawn")
+        return
     draw(curves, plot)
     print(f"\nDrawn in {plot}")
 

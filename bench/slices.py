@@ -2,7 +2,7 @@
 
 import statistics
 
-from workers import Worker, table_head, table_row, weft
+from workers import Setup, Worker, table_head, table_row, weft
 
 ALL = "1000000"  # rows: never reached
 SLICED = {
@@ -29,9 +29,10 @@ def alternate(workers: list[Worker], repetitions: int) -> list[list[float]]:
     return times
 
 
-def compare(settings: tuple[list[str], list[str]], common: list[str], program: str,
+def compare(settings: tuple[list[str], list[str]], precision: str, setup: Setup,
             repetitions: int) -> tuple[float, float]:
-    workers = [weft(program, "llama.yaml", [*common, *some]) for some in settings]
+    workers = [weft(setup, "llama.yaml", [f"precision.compute={precision}", *some])
+               for some in settings]
     for worker in workers:
         for _ in range(2):
             worker.ask("step")
@@ -41,27 +42,25 @@ def compare(settings: tuple[list[str], list[str]], common: list[str], program: s
     return statistics.median(plain), statistics.median(sliced)
 
 
-def time_per_token(length: int, common: list[str], program: str) -> Worker:
-    worker = weft(program, "mamba.yaml", [
-        *common, "memory.mini_sequences=auto", f"stages.0.sequence_length={length}",
+def time_per_token(length: int, precision: str, setup: Setup) -> Worker:
+    worker = weft(setup, "mamba.yaml", [
+        f"precision.compute={precision}", "memory.mini_sequences=auto", f"stages.0.sequence_length={length}",
         f"stages.0.batch_tokens={length}", f"stages.0.micro_batch_tokens={length}"])
     worker.ask("step")
     return worker
 
 
-def report(program: str, threads: int, repetitions: int, precisions: list[str]) -> None:
+def report(setup: Setup, repetitions: int, precisions: list[str]) -> None:
     print("\n" + table_head(["llama, 2 x 1024", "precision", "without, ms", "with, ms", "slower by"]))
     for name, settings in SLICED.items():
         for precision in precisions:
-            common = [f"threads={threads}", f"precision.compute={precision}"]
-            plain, sliced = compare(settings, common, program, repetitions)
+            plain, sliced = compare(settings, precision, setup, repetitions)
             print(table_row([name, precision, f"{plain:.0f}", f"{sliced:.0f}",
                              f"{100 * (sliced / plain - 1):.1f} %"]), flush=True)
     print("\n" + table_head(["mamba, tokens", "precision", "step, ms", "us a token",
                              f"against {LENGTHS[0]}"]))
     for precision in precisions:
-        common = [f"threads={threads}", f"precision.compute={precision}"]
-        workers = [time_per_token(length, common, program) for length in LENGTHS]
+        workers = [time_per_token(length, precision, setup) for length in LENGTHS]
         times = [statistics.median(some) for some in alternate(workers, 3)]
         for worker in workers:
             worker.close()

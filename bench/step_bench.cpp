@@ -2,9 +2,8 @@
 // model with random weights and a batch of random tokens, and obeys the lines that it reads, each
 // with a JSON line. `step` trains one update, forward, backward, clipping and optimiser:
 // milliseconds and loss. `peak`: FLOP/s of matrix products. `info`: parameters, FLOPs of a step,
-// peak of memory.
+// peak of memory: of the process on the CPU, of tensors on a GPU.
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
@@ -20,6 +19,7 @@
 #include <ATen/ops/zeros.h>
 
 #include "base/check.h"
+#include "bench/device_timer.h"
 #include "cli/allocator.h"
 #include "cli/openmp.h"
 #include "models/flops.h"
@@ -45,15 +45,20 @@ Batch random_batch(int64_t rows, int64_t length, int64_t vocab_size) {
   return batch;
 }
 
-// Most memory of this program; getrusage would know of the time before it was started too.
-double peak_kib() {
+// Most memory so far. On the CPU, of this program; getrusage would know of the time before it was
+// started too.
+double peak_mib(at::Device device) {
+  if (!device.is_cpu()) return static_cast<double>(memory_in_use(device)) / (1 << 20);
   std::ifstream status("/proc/self/status");
   for (std::string word; status >> word;) {
     double kib = 0;
-    if (word == "VmHWM:" && status >> kib) return kib;
+    if (word == "VmHWM:" && status >> kib) return kib / 1024;
   }
   return 0;
 }
+
+// Timed as one: starting a GPU's takes as long as the small ones last.
+int products_at_once(at::Device device) { return device.is_cpu() ? 1 : 32; }
 
 class Worker {
  public:
@@ -75,18 +80,18 @@ class Worker {
   }
 
   void step() {
-    const auto start = std::chrono::steady_clock::now();
+    const DeviceTimer timer(runtime_.types.device);
     const StepResult result =
         compute_gradients(model_, store_, batches_, recipe_.loss, recipe_.optim.clip_norm);
     optimizer_.update(steps_++, recipe_.stages[0].schedule.peak, result.clip_factor);
-    const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
-    std::printf("{\"ms\": %.3f, \"loss\": %.6f}\n", time.count(), result.loss);
+    std::printf("{\"ms\": %.3f, \"loss\": %.6f}\n", timer.ms(), result.loss);
   }
 
   // Of square matrices and of the step's own, layers with one input also as the one they are.
   void peak() const {
-    double best = measure_matmul_peak(runtime_.types.compute, runtime_.types.device);
-    const at::TensorOptions type(runtime_.types.compute);
+    const at::Device device = runtime_.types.device;
+    double best = measure_matmul_peak(runtime_.types.compute, device);
+    const auto options = at::TensorOptions(runtime_.types.compute).device(device);
     const int64_t tokens = *recipe_.stages[0].micro_batch_tokens;
     std::set<std::vector<int64_t>> shapes;
     for (const ParameterSpec& spec : table_.rows()) {
@@ -96,14 +101,14 @@ class Worker {
       if (joint.first->shape.size() == 2) shapes.insert({joint.rows, joint.first->shape[1]});
     }
     for (const std::vector<int64_t>& shape : shapes) {
-      const Tensor x = at::randn({tokens, shape[1]}).to(type.dtype());
-      const Tensor weight = at::randn(shape).to(type.dtype());
-      Tensor y = at::empty({tokens, shape[0]}, type);
+      const Tensor x = at::randn({tokens, shape[1]}, options.dtype(at::kFloat)).to(options.dtype());
+      const Tensor weight = at::randn(shape, options.dtype(at::kFloat)).to(options.dtype());
+      Tensor y = at::empty({tokens, shape[0]}, options);
       for (int i = 0; i < 4; ++i) {
-        const auto start = std::chrono::steady_clock::now();
-        multiply_into(y, x, weight.t());
-        const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
-        best = std::max(best, 2.0 * static_cast<double>(x.numel() * shape[0]) / time.count());
+        const DeviceTimer timer(device);
+        for (int j = 0; j < products_at_once(device); ++j) multiply_into(y, x, weight.t());
+        const double flops = 2.0 * static_cast<double>(x.numel() * shape[0]);
+        best = std::max(best, flops * products_at_once(device) / (timer.ms() / 1e3));
       }
     }
     std::printf("{\"flops_per_s\": %.4e}\n", best);
@@ -114,7 +119,7 @@ class Worker {
     const double flops = 3 * forward_flops_per_token(config_, stage.sequence_length) *
                          static_cast<double>(stage.batch_tokens);
     std::printf("{\"parameters\": %ld, \"flops\": %.6e, \"peak_mib\": %.1f}\n", table_.numel(),
-                flops, peak_kib() / 1024);
+                flops, peak_mib(runtime_.types.device));
   }
 
  private:

@@ -1,10 +1,11 @@
 """Whole training steps: weft beside its peers, alternating in one run; medians."""
 
+import importlib.util
 import math
 import statistics
 from dataclasses import dataclass
 
-from workers import Worker, allocators, peer, table_head, table_row, weft
+from workers import Setup, Worker, allocators, peer, table_head, table_row, weft
 
 
 @dataclass
@@ -31,27 +32,26 @@ COLUMNS = ["work", "parameters", "batch", "precision", "steps (weft, peer)", "we
            "share of matrix peak", "weft, MiB", "peer, MiB", "discarded"]
 
 
-def start(name: str, precision: str, program: str, threads: int) -> dict[str, Worker]:
+def start(name: str, precision: str, setup: Setup) -> dict[str, Worker]:
     work = WORKS[name]
     model = name.split("-")[0]
     tokens = work.rows * work.length
-    workers = {"weft": weft(program, f"{model}.yaml", [
-        f"threads={threads}", f"precision.compute={precision}",
-        f"stages.0.sequence_length={work.length}", f"stages.0.batch_tokens={tokens}",
+    workers = {"weft": weft(setup, f"{model}.yaml", [
+        f"precision.compute={precision}", f"stages.0.sequence_length={work.length}", f"stages.0.batch_tokens={tokens}",
         f"stages.0.micro_batch_tokens={tokens}"])}
     warm_up(workers["weft"], work, WARM_STEPS)
     for variant in work.variants:
         workers[variant] = faster_peer(
-            [model, precision, variant, str(work.rows), str(work.length), str(threads)], work)
+            setup, [model, precision, variant, str(work.rows), str(work.length)], work)
     return workers
 
 
-def faster_peer(arguments: list[str], work: Work) -> Worker:
+def faster_peer(setup: Setup, arguments: list[str], work: Work) -> Worker:
     """The peer, warm, with the allocator that its last warm-up step is faster with."""
     steps = 1 if work.peer_repetitions == 1 else WARM_STEPS
     found = []
-    for allocator in allocators():
-        worker = peer(arguments, allocator=allocator)
+    for allocator in allocators(setup.device):
+        worker = peer(setup, arguments, allocator)
         found.append((warm_up(worker, work, steps), worker))
     found.sort(key=lambda pair: pair[0])
     for _, slower in found[1:]:
@@ -70,9 +70,9 @@ def warm_up(worker: Worker, work: Work, steps: int) -> float:
     return answer["ms"]
 
 
-def compare(name: str, precision: str, program: str, threads: int, repetitions: int) -> str:
+def compare(name: str, precision: str, setup: Setup, repetitions: int) -> str:
     work = WORKS[name]
-    workers = start(name, precision, program, threads)
+    workers = start(name, precision, setup)
     about = {key: worker.ask("info") for key, worker in workers.items()}
     if len({each["parameters"] for each in about.values()}) != 1:
         raise SystemExit(f"numbers of parameters differ: {about}")
@@ -100,11 +100,14 @@ def compare(name: str, precision: str, program: str, threads: int, repetitions: 
         f"{memory['weft']:.0f}", f"{min(memory[v] for v in work.variants):.0f}", discarded])
 
 
-def report(program: str, threads: int, repetitions: int, only: list[str],
-           precisions: list[str]) -> None:
+def report(setup: Setup, repetitions: int, only: list[str], precisions: list[str]) -> None:
     print(table_head(COLUMNS))
     for name, work in WORKS.items():
         if only and name not in only:
             continue
+        package = "mambapy" if "mambapy" in work.variants else "transformers"
+        if importlib.util.find_spec(package) is None:
+            print(table_row([f"{name}: {package} is not installed here"]), flush=True)
+            continue
         for precision in (p for p in work.precisions if p in precisions):
-            print(compare(name, precision, program, threads, repetitions), flush=True)
+            print(compare(name, precision, setup, repetitions), flush=True)

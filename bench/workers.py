@@ -1,4 +1,4 @@
-"""Processes that train steps on demand: weft's (bench/step_bench.cpp) and its peers' (peer_step.py).
+"""Processes that work on demand: weft's (step_bench, kernel_bench) and its peers' (peer_*.py).
 
 Each waits for its turn. A step during which other programs took over 5 % of the cores is discarded
 and repeated.
@@ -14,11 +14,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import NamedTuple
 
 BENCH = os.path.dirname(os.path.abspath(__file__))
 CORES = len(os.sched_getaffinity(0))
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 MOST_DISCARDED = 20  # steps in a row
+
+
+class Setup(NamedTuple):
+    """What all processes of a run have in common."""
+    folder: str  # of weft's programs
+    threads: int
+    device: str  # cpu or cuda
 
 
 class WorkerFailed(Exception):
@@ -83,8 +91,8 @@ class Worker:
         self.process.wait()
 
 
-def machine() -> str:
-    """What figures depend on: processor, instructions for bf16, caches of a core."""
+def machine(device: str = "cpu") -> str:
+    """What figures depend on: processor, instructions for bf16, caches of a core, the GPU."""
     cpu = {}
     with open("/proc/cpuinfo") as lines:
         for line in lines:
@@ -100,7 +108,12 @@ def machine() -> str:
             caches.append(f"L{level} {size}")
     family = ", ".join(f"{key.removeprefix('cpu ')} {cpu[key]}" for key in ("cpu family", "model")
                        if key in cpu)
-    return ", ".join([f"{CORES} cores of {cpu.get('model name', 'an unknown processor')} ({family})",
+    gpu = []
+    if device == "cuda":
+        import torch
+
+        gpu.append(f"{torch.cuda.get_device_name()} (CUDA {torch.version.cuda})")
+    return ", ".join([*gpu, f"{CORES} cores of {cpu.get('model name', 'an unknown processor')} ({family})",
                       *units[:1], *caches])
 
 
@@ -112,13 +125,24 @@ def busy_seconds() -> float:
     return (sum(fields[:8]) - idle) * TICK
 
 
-def weft(program: str, recipe: str, settings: list[str], data_limit: int | None = None) -> Worker:
+def weft(setup: Setup, recipe: str, settings: list[str], data_limit: int | None = None) -> Worker:
     """A step_bench of bench/steps/RECIPE with KEY=VALUE settings."""
-    return Worker([program, f"{BENCH}/steps/{recipe}", *settings], {}, data_limit)
+    common = [f"threads={setup.threads}", f"device={setup.device}"]
+    return Worker([f"{setup.folder}/step_bench", f"{BENCH}/steps/{recipe}", *common, *settings], {},
+                  data_limit)
 
 
-def allocators() -> dict[str, dict[str, str]]:
-    """Settings a peer can run with: weft's own (cli/allocator.cpp), and the C library's."""
+def weft_kernels(setup: Setup) -> Worker:
+    return Worker([f"{setup.folder}/kernel_bench", setup.device, str(setup.threads)], {})
+
+
+def allocators(device: str) -> dict[str, dict[str, str]]:
+    """Settings a peer can run with: weft's own (cli/allocator.cpp), and the C library's.
+
+    On a GPU torch has an allocator of its own.
+    """
+    if device != "cpu":
+        return {"malloc": {}}
     jemalloc = ctypes.util.find_library("jemalloc")
     if jemalloc is None:
         raise SystemExit("libjemalloc is missing: scripts/setup installs it")
@@ -127,11 +151,16 @@ def allocators() -> dict[str, dict[str, str]]:
     return {"pages kept": {"LD_PRELOAD": jemalloc, "MALLOC_CONF": kept}, "malloc": {}}
 
 
-def peer(arguments: list[str], data_limit: int | None = None,
-         allocator: str = "pages kept") -> Worker:
-    """A peer_step.py with one of the allocators, by default the one that makes its steps faster."""
-    return Worker([sys.executable, f"{BENCH}/peer_step.py", *arguments], allocators()[allocator],
-                  data_limit)
+def peer(setup: Setup, arguments: list[str], allocator: str,
+         data_limit: int | None = None) -> Worker:
+    """A peer_step.py with one of the allocators."""
+    return Worker([sys.executable, f"{BENCH}/peer_step.py", *arguments, str(setup.threads),
+                   setup.device], allocators(setup.device)[allocator], data_limit)
+
+
+def kernel_peer(setup: Setup, name: str) -> Worker:
+    return Worker([sys.executable, f"{BENCH}/peer_kernels.py", setup.device, str(setup.threads),
+                   name], next(iter(allocators(setup.device).values())))
 
 
 def table_head(columns: list[str]) -> str:
