@@ -156,19 +156,17 @@ inline void row_linear_rows(const LinearInput<S>& x, const LinearRows<S>& layer,
   if (x.rows - row == 1) row_linear_block<1, kRows>(x, row, layer, first);
 }
 
-// Rows of no more bytes are short: summing the lanes of each, and widening x for it, would take
-// longer than reading it from the cache.
+// Rows of no more bytes are short: summing the lanes of each would take longer than reading it from
+// the cache.
 constexpr int64_t kShortBytes = 2048;
 
 // Outputs first .. first + kLanes - 1 for the only row of x, a short one: all lanes are summed at
-// once.
+// once. x is widened anew for each: kept, it would fill twice as much of the first cache, and
+// weights come a seventh slower from memory then.
 template <class S, class C = Compute<S>>
 inline void row_linear_lanes(const LinearInput<S>& x, const LinearRows<S>& layer, int64_t first) {
   constexpr int kStep = kPairLanes<C>;
-  Pair<C> parts[kShortBytes / sizeof(S) / kStep];  // of x
   const int full = static_cast<int>(x.in) / kStep, left = static_cast<int>(x.in) % kStep;
-  for (int i = 0; i < full; ++i) parts[i] = load_pair(x.data + i * kStep);
-  if (left > 0) parts[full] = load_pair(x.data + full * kStep, left);
   Vec<C> sums[kLanes<C>];
   for (int r = 0; r < kLanes<C>; ++r) {
     const S* weight = layer.weight + (first + r) * layer.weight_stride;
@@ -177,8 +175,10 @@ inline void row_linear_lanes(const LinearInput<S>& x, const LinearRows<S>& layer
       sum.a += v.a * w.a;
       sum.b += v.b * w.b;
     };
-    for (int i = 0; i < full; ++i) add(load_pair(weight + i * kStep), parts[i]);
-    if (left > 0) add(load_pair(weight + full * kStep, left), parts[full]);
+    for (int i = 0; i < full; ++i)
+      add(load_pair(weight + i * kStep), load_pair(x.data + i * kStep));
+    if (left > 0)
+      add(load_pair(weight + full * kStep, left), load_pair(x.data + full * kStep, left));
     sums[r] = sum.a + sum.b;
   }
   Vec<C> y = sum_lanes<C>(sums);
