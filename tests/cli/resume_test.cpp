@@ -1,4 +1,8 @@
 // A run that was stopped, at any moment and by any means, ends as if it had not been.
+#include <string>
+#include <utility>
+#include <vector>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -47,16 +51,24 @@ TEST_F(Resume, WithThreadsAndNarrowComputeItEndsAsIfUndisturbed) {
 }
 
 TEST_F(Resume, InSlicesAndWithLayersComputedAgainItEndsAsIfUndisturbed) {
-  const auto train_so = [&](std::vector<std::string> more, const std::string& name) {
-    more.insert(more.end(), {"--set", "memory.mini_sequences={mlp_rows: 50, head_rows: 70}",
-                             "--set", "memory.recompute=block", "--set", "threads=2"});
-    return train(more, name);
-  };
-  const Outcome whole = train_so({}, "whole");
-  ASSERT_EQ(whole.exit_status, 0) << whole.output;
-  ASSERT_EQ(train_so({"--stop-after", "5"}, "run").exit_status, 3);
-  ASSERT_EQ(train_so({}, "run").exit_status, 0);
-  expect_same_end("run", "whole");
+  const std::string narrow = has_bf16_units() ? "bf16" : "fp32";
+  for (const auto& [recompute, compute] : {std::pair<std::string, std::string>{"block", "fp32"},
+                                           {"block", narrow},
+                                           {"selective", narrow}}) {
+    const std::string kind = "_" + recompute + "_" + compute;
+    SCOPED_TRACE(kind);
+    const auto train_so = [&](std::vector<std::string> more, const std::string& name) {
+      more.insert(more.end(), {"--set", "memory.mini_sequences={mlp_rows: 50, head_rows: 70}",
+                               "--set", "memory.recompute=" + recompute, "--set", "threads=2",
+                               "--set", "precision.compute=" + compute});
+      return train(more, name + kind);
+    };
+    const Outcome whole = train_so({}, "whole");
+    ASSERT_EQ(whole.exit_status, 0) << whole.output;
+    ASSERT_EQ(train_so({"--stop-after", "5"}, "run").exit_status, 3);
+    ASSERT_EQ(train_so({}, "run").exit_status, 0);
+    expect_same_end("run" + kind, "whole" + kind);
+  }
 }
 
 TEST_F(Resume, KilledAtManyMomentsItEndsAsIfUndisturbed) {

@@ -158,6 +158,20 @@ TEST(CausalConvDeathTest, WrongShapeIsAProgrammersError) {
   const ConvInput in = conv_input({1, 5, 3, 4}, at::kFloat);
   EXPECT_DEATH(causal_conv_silu(in.x, in.weight.narrow(0, 0, 2), in.bias, in.starts),
                "causal_conv_silu of x \\[1, 5, 3\\] with a weight of \\[2, 4\\]");
+  EXPECT_DEATH(causal_conv_silu(in.x[0], in.weight, in.bias, in.starts), "of x \\[5, 3\\]");
+  EXPECT_DEATH(causal_conv_silu(in.x, in.weight, in.weight, in.starts), "bias must be \\[3\\]");
+  EXPECT_DEATH(causal_conv_silu(in.x, in.weight, in.bias, in.starts.narrow(1, 0, 4)),
+               "starts must be bool \\[1, 5\\] on cpu, not Bool \\[1, 4\\]");
+  EXPECT_DEATH(causal_conv_silu(in.x, in.weight, in.bias, in.starts.to(at::kInt)),
+               "starts must be bool");
+}
+
+TEST(CausalConvDeathTest, WrongTypeIsAProgrammersError) {
+  const ConvInput in = conv_input({1, 5, 3, 4}, at::kFloat);
+  EXPECT_DEATH(causal_conv_silu(in.x.to(at::kHalf), in.weight, in.bias, in.starts),
+               "causal_conv_silu is for fp32, fp64 and bf16");
+  EXPECT_DEATH(causal_conv_silu(in.x, in.weight.to(at::kBFloat16), in.bias, in.starts),
+               "weight and bias must be of x's type or fp32, not BFloat16");
 }
 
 TEST(CausalConvDeathTest, HasNoSecondDerivatives) {

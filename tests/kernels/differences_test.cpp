@@ -5,6 +5,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include "models/kernels/gelu.h"
 #include "models/kernels/layer_norm.h"
@@ -71,7 +72,21 @@ TEST_P(Differences, AreTheGradients) {
   }
 }
 
+using DifferencesDeathTest = Differences;
+
+TEST_P(DifferencesDeathTest, AreNotTakenTwice) {
+  std::vector<Tensor> in;
+  for (const std::vector<int64_t>& sizes : GetParam().inputs) {
+    in.push_back(fill(sizes, 1.0 + static_cast<double>(in.size())).set_requires_grad(true));
+  }
+  const Tensor loss = GetParam().loss(in);
+  EXPECT_DEATH(torch::autograd::grad({loss}, in, {}, true, /*create_graph=*/true),
+               "is differentiated at most once");
+}
+
 INSTANTIATE_TEST_SUITE_P(All, Differences, testing::ValuesIn(all()),
+                         [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(All, DifferencesDeathTest, testing::ValuesIn(all()),
                          [](const auto& info) { return info.param.name; });
 
 }  // namespace

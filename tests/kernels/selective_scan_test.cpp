@@ -220,6 +220,30 @@ TEST(SelectiveScanDeathTest, WrongShapeIsAProgrammersError) {
                "selective_scan: dt is .*\\[2, 4, 3\\], expected .*\\[2, 5, 3\\]");
 }
 
+// Each of its inputs in a shape and in a type that is not its own.
+TEST(SelectiveScanDeathTest, EveryInputIsLookedAt) {
+  const SelectiveScanInputs right = scan_inputs({2, 5, 3, 2}, at::kFloat);
+  Tensor SelectiveScanInputs::*const inputs[] = {
+      &SelectiveScanInputs::dt,    &SelectiveScanInputs::c, &SelectiveScanInputs::z,
+      &SelectiveScanInputs::a_log, &SelectiveScanInputs::d, &SelectiveScanInputs::dt_bias,
+      &SelectiveScanInputs::starts};
+  for (const auto input : inputs) {
+    SelectiveScanInputs wrong = right;
+    wrong.*input = (right.*input).narrow(0, 0, 1);
+    EXPECT_DEATH(selective_scan(wrong), "selective_scan: [a-z_]+ is .*, expected");
+    wrong.*input = (right.*input).to(at::kDouble);
+    EXPECT_DEATH(selective_scan(wrong), "selective_scan: [a-z_]+ is .*, expected");
+    wrong.*input = Tensor();
+    EXPECT_DEATH(selective_scan(wrong), "selective_scan: [a-z_]+ is undefined .*, expected");
+  }
+  SelectiveScanInputs half = right;
+  half.x = right.x.to(at::kHalf);
+  EXPECT_DEATH(selective_scan(half), "selective_scan is for fp32, fp64 and bf16");
+  SelectiveScanInputs with_a = scan_inputs({2, 1, 3, 2}, at::kFloat);
+  with_a.a = with_a.a_log;
+  EXPECT_DEATH(selective_scan(with_a), "selective_scan has no initial_state and no a");
+}
+
 TEST(SelectiveScanDeathTest, HasNoSecondDerivatives) {
   SelectiveScanInputs in = scan_inputs({2, 5, 3, 2}, at::kFloat);
   in.x.set_requires_grad(true);
