@@ -66,6 +66,12 @@ inline void scan_step_row(const ScanForward<S>& scan, const ScanTask& task,
   const int64_t row = (task.b * in.shape.channels + task.first) * states;
   const S* z_row = at(in.z, task.b, 0, task.first);
   S* y = at(scan.y, task.b, 0, task.first);
+  // The next group's rates and states lie too far from this one's for the processor to see them
+  // coming; asked for one by one, they arrive beside the arithmetic.
+  const bool more = task.first + kScanGroup < in.shape.channels;
+  const C* next_state = (scan.initial_state == nullptr ? scan.final_state : scan.initial_state) +
+                        row + int64_t{kScanGroup} * states;
+  const C* next_table = (in.a != nullptr ? in.a : in.a_log) + (task.first + kScanGroup) * states;
   load_step(in, task, of);
   for (int i = 0, n = 0; i < vectors; ++i, n += kLanes<C>) {
     of.b[i] = load(at(in.b, task.b, 0, n), states - n);
@@ -76,6 +82,10 @@ inline void scan_step_row(const ScanForward<S>& scan, const ScanTask& task,
     Vec<C> sums[kLanes<C>];
     for (int lane = 0; lane < kLanes<C>; ++lane) {
       const int channel = first + lane;
+      if (more) {
+        __builtin_prefetch(next_state + channel * states);
+        __builtin_prefetch(next_table + channel * states);
+      }
       const int64_t state = row + int64_t{channel} * states;
       sums[lane] = lane >= count
                        ? Vec<C>{}
