@@ -213,8 +213,9 @@ AttentionStep Attention::step_of(const Heads& heads, NewTokens& tokens,
   return step;
 }
 
-void Attention::decode(const RmsNormWeights& norm, NewTokens& tokens, AttentionState& state,
-                       Tensor& x) const {
+cpu::StagedWorkPtr Attention::decoding_work(const RmsNormWeights& norm, NewTokens& tokens,
+                                            AttentionState& state, const Tensor& x,
+                                            cpu::Scratch& scratch) const {
   WEFT_CHECK(can_decode(), "no kernel decodes with rope dynamic");
   const AttentionLayerWeights weights{.norm = norm,
                                       .q = q_.weight,
@@ -228,7 +229,7 @@ void Attention::decode(const RmsNormWeights& norm, NewTokens& tokens, AttentionS
                                       .q_norm = q_norm_,
                                       .k_norm = k_norm_,
                                       .norm_eps = norm_eps_};
-  attention_layer_step(weights, step_of({}, tokens, state), x);
+  return attention_layer_work(weights, step_of({}, tokens, state), x, scratch);
 }
 
 Tensor Attention::one_token(const Heads& heads, const NewTokens& tokens,

@@ -9,6 +9,8 @@
 #include "models/documents.h"
 #include "models/forward_pass.h"
 #include "models/kernels/attention_step.h"
+#include "models/kernels/cpu/scratch.h"
+#include "models/kernels/cpu/stages.h"
 #include "models/linear.h"
 
 namespace weft {
@@ -28,10 +30,12 @@ class Attention final {
   Tensor extend(const Tensor& x, NewTokens& tokens, AttentionState& state) const;
   // Whether there are kernels for a single token on the CPU: not for rope `dynamic`.
   bool can_decode() const { return config_.rope.type != RopeType::kDynamic; }
-  // x [Bz, 1, d] += the same of norm(x) in one call, for one token of each row on the CPU and
-  // without gradients. x: dense, in the compute type or the wider one. REQUIRES: can_decode().
-  void decode(const RmsNormWeights& norm, NewTokens& tokens, AttentionState& state,
-              Tensor& x) const;
+  // x [Bz, 1, d] += the same of norm(x), as work for one token of each row after the other, on the
+  // CPU and without gradients. It reads `tokens` (lengths and rotations) and `state` where they are
+  // now. x: dense, in the compute type or the wider one. REQUIRES: can_decode().
+  cpu::StagedWorkPtr decoding_work(const RmsNormWeights& norm, NewTokens& tokens,
+                                   AttentionState& state, const Tensor& x,
+                                   cpu::Scratch& scratch) const;
 
  private:
   struct Heads {

@@ -84,7 +84,7 @@ Tensor Block::forward(const Tensor& x, const ForwardPass& pass) const {
     const Tensor normed = mixer_norm_(x, compute_type_);
     return std::visit([&](const auto& mixer) { return mixer.forward(normed, pass); }, mixer_);
   };
-  if (std::holds_alternative<std::monostate>(feed_forward_)) {
+  if (!has_feed_forward_part()) {
     const Tensor sum = x + mixed();
     forget_last_result();  // nothing is computed from the mixer's last product but the sum
     return sum;
@@ -94,17 +94,61 @@ Tensor Block::forward(const Tensor& x, const ForwardPass& pass) const {
 }
 
 void Block::extend(NewTokens& tokens, LayerState& state, Tensor& x) const {
-  const bool fused = tokens.count == 1 && mixer_norm_.can_decode(x, compute_type_);
-  const auto* mamba = std::get_if<Mamba>(&mixer_);
-  const auto* attention = std::get_if<Attention>(&mixer_);
-  if (fused && mamba != nullptr) {
-    mamba->decode(mixer_norm_.rms_weights(), tokens, std::get<ScanState>(state), x);
-  } else if (fused && attention != nullptr && attention->can_decode()) {
-    attention->decode(mixer_norm_.rms_weights(), tokens, std::get<AttentionState>(state), x);
+  cpu::Scratch scratch;
+  if (tokens.count == 1 && can_decode_mixer(x)) {
+    mixer_work(tokens, state, x, scratch)->run();
   } else {
     x = x + mix(mixer_norm_(x, compute_type_), tokens, state);
   }
-  extend_feed_forward(x);
+  if (!has_feed_forward_part()) return;
+  if (can_decode_feed_forward(x)) {
+    feed_forward_work(x, scratch)->run();
+  } else {
+    x = x + feed_forward(feed_forward_norm_(x, compute_type_), nullptr, Values::kWanted);
+  }
+}
+
+bool Block::can_decode(const Tensor& x) const {
+  return can_decode_mixer(x) && (!has_feed_forward_part() || can_decode_feed_forward(x));
+}
+
+void Block::add_decoding_work(NewTokens& tokens, LayerState& state, const Tensor& x,
+                              cpu::Scratch& scratch, std::vector<cpu::StagedWorkPtr>& works) const {
+  scratch.rewind();
+  works.push_back(mixer_work(tokens, state, x, scratch));
+  if (!has_feed_forward_part()) return;
+  scratch.rewind();
+  works.push_back(feed_forward_work(x, scratch));
+}
+
+bool Block::can_decode_mixer(const Tensor& x) const {
+  if (!mixer_norm_.can_decode(x, compute_type_)) return false;
+  const auto* attention = std::get_if<Attention>(&mixer_);
+  return attention != nullptr ? attention->can_decode() : std::holds_alternative<Mamba>(mixer_);
+}
+
+bool Block::can_decode_feed_forward(const Tensor& x) const {
+  if (!feed_forward_norm_.can_decode(x, compute_type_)) return false;
+  const auto* mlp = std::get_if<Mlp>(&feed_forward_);
+  return mlp == nullptr || mlp->can_decode();
+}
+
+cpu::StagedWorkPtr Block::mixer_work(NewTokens& tokens, LayerState& state, const Tensor& x,
+                                     cpu::Scratch& scratch) const {
+  const RmsNormWeights norm = mixer_norm_.rms_weights();
+  if (const auto* attention = std::get_if<Attention>(&mixer_)) {
+    return attention->decoding_work(norm, tokens, std::get<AttentionState>(state), x, scratch);
+  }
+  return std::get<Mamba>(mixer_).decoding_work(norm, tokens, std::get<ScanState>(state), x,
+                                               scratch);
+}
+
+cpu::StagedWorkPtr Block::feed_forward_work(const Tensor& x, cpu::Scratch& scratch) const {
+  const RmsNormWeights norm = feed_forward_norm_.rms_weights();
+  if (const auto* mlp = std::get_if<Mlp>(&feed_forward_)) {
+    return mlp->decoding_work(norm, x, scratch);
+  }
+  return std::get<Moe>(feed_forward_).decoding_work(norm, x, scratch);
 }
 
 Tensor Block::mix(const Tensor& normed, NewTokens& tokens, LayerState& state) const {
@@ -120,19 +164,6 @@ Tensor Block::mix(const Tensor& normed, NewTokens& tokens, LayerState& state) co
 Tensor Block::feed_forward(const Tensor& normed, RouterStats* stats, Values values) const {
   if (const auto* mlp = std::get_if<Mlp>(&feed_forward_)) return mlp->forward(normed, values);
   return std::get<Moe>(feed_forward_).forward(normed, stats);
-}
-
-void Block::extend_feed_forward(Tensor& x) const {
-  if (std::holds_alternative<std::monostate>(feed_forward_)) return;
-  const bool fused = feed_forward_norm_.can_decode(x, compute_type_);
-  const auto* mlp = std::get_if<Mlp>(&feed_forward_);
-  if (fused && mlp == nullptr) {
-    std::get<Moe>(feed_forward_).decode(feed_forward_norm_.rms_weights(), x);
-  } else if (fused && mlp->can_decode()) {
-    mlp->decode(feed_forward_norm_.rms_weights(), x);
-  } else {
-    x = x + feed_forward(feed_forward_norm_(x, compute_type_), nullptr, Values::kWanted);
-  }
 }
 
 }  // namespace weft

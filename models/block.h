@@ -2,6 +2,7 @@
 // One layer: x + mixer(norm(x)), then x + feed_forward(norm(x)) where it has one.
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "base/tensor.h"
 #include "models/attention.h"
@@ -29,6 +30,13 @@ class Block final {
   // result, in its memory or new: REQUIRES that no other tensor shares it. No gradients.
   void extend(NewTokens& tokens, LayerState& state, Tensor& x) const;
 
+  // Whether what follows is possible for x [Bz, 1, d].
+  bool can_decode(const Tensor& x) const;
+  // extend(), always in x's memory, as work for one token of each row after the other: it reads
+  // `tokens` and `state` where they are now. `scratch` outlives it. REQUIRES: can_decode(x).
+  void add_decoding_work(NewTokens& tokens, LayerState& state, const Tensor& x,
+                         cpu::Scratch& scratch, std::vector<cpu::StagedWorkPtr>& works) const;
+
  private:
   using Mixer = std::variant<Attention, Mamba, Mamba2>;
   using FeedForward = std::variant<std::monostate, Mlp, Moe>;
@@ -39,8 +47,14 @@ class Block final {
                                        const ParameterStore& store, const std::string& prefix);
   Tensor mix(const Tensor& normed, NewTokens& tokens, LayerState& state) const;
   Tensor feed_forward(const Tensor& normed, RouterStats* stats, Values values) const;
-  // x += feed_forward(norm(x)), in x's memory or new: REQUIRES that no other tensor shares it.
-  void extend_feed_forward(Tensor& x) const;
+  bool can_decode_mixer(const Tensor& x) const;
+  bool can_decode_feed_forward(const Tensor& x) const;
+  bool has_feed_forward_part() const {
+    return !std::holds_alternative<std::monostate>(feed_forward_);
+  }
+  cpu::StagedWorkPtr mixer_work(NewTokens& tokens, LayerState& state, const Tensor& x,
+                                cpu::Scratch& scratch) const;
+  cpu::StagedWorkPtr feed_forward_work(const Tensor& x, cpu::Scratch& scratch) const;
 
   at::ScalarType compute_type_;
   Norm mixer_norm_, feed_forward_norm_;  // the second unset without a feed-forward part

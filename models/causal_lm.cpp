@@ -14,6 +14,7 @@
 #include "models/kernels/dispatch.h"
 #include "models/kernels/head_step.h"
 #include "models/recompute.h"
+#include "models/token_plan.h"
 
 namespace weft {
 namespace {
@@ -29,15 +30,14 @@ bool has_dynamic_rope(const ModelConfig& config) {
   });
 }
 
-// [Bz, count] int64 on the CPU: the positions after those that the rows have.
-Tensor next_positions(const std::vector<int64_t>& lengths, int64_t count) {
-  const auto rows = static_cast<int64_t>(lengths.size());
-  Tensor positions = at::empty({rows, count}, at::kLong);
-  auto* position = positions.mutable_data_ptr<int64_t>();
-  for (const int64_t length : lengths) {
-    for (int64_t i = 0; i < count; ++i) *position++ = length + i;
+// Ends the program unless `state` has a place for these tokens [Bz, T].
+void check_room(const Tensor& tokens, const DecodingState& state) {
+  WEFT_CHECK(tokens.size(0) == state.rows(), tokens.size(0), " rows of tokens for a state of ",
+             state.rows());
+  for (const int64_t length : state.lengths) {
+    WEFT_CHECK(length + tokens.size(1) <= state.capacity, "a state for ", state.capacity,
+               " tokens is full");
   }
-  return positions;
 }
 
 // Of the balance loss that pools layers: they all have the same.
@@ -159,6 +159,8 @@ DecodingState CausalLM::new_state(int64_t rows, int64_t capacity) const {
 
 Tensor CausalLM::next_logits(const Tensor& tokens, DecodingState& state) const {
   const at::NoGradGuard no_grad;
+  check_room(tokens, state);
+  if (TokenPlan* plan = plan_of(tokens, state)) return plan->logits(tokens, state);
   const Tensor x = advance(tokens, state);
   const Tensor last = x.select(1, x.size(1) - 1).contiguous();  // [Bz, d]
   if (final_norm_.can_decode(last, types_.compute)) {
@@ -170,15 +172,14 @@ Tensor CausalLM::next_logits(const Tensor& tokens, DecodingState& state) const {
 
 Tensor CausalLM::extend(const Tensor& tokens, DecodingState& state) const {
   const at::NoGradGuard no_grad;
-  return final_norm_(advance(tokens, state), types_.compute);
+  check_room(tokens, state);
+  TokenPlan* const plan = plan_of(tokens, state);
+  const Tensor x = plan != nullptr ? plan->advance(tokens, state) : advance(tokens, state);
+  return final_norm_(x, types_.compute);
 }
 
 Tensor CausalLM::advance(const Tensor& tokens, DecodingState& state) const {
   const int64_t rows = tokens.size(0), count = tokens.size(1);
-  WEFT_CHECK(rows == state.rows(), rows, " rows of tokens for a state of ", state.rows());
-  for (const int64_t length : state.lengths) {
-    WEFT_CHECK(length + count <= state.capacity, "a state for ", state.capacity, " tokens is full");
-  }
   const Tensor positions = next_positions(state.lengths, count).to(types_.device);
   std::vector<int64_t> after = state.lengths;
   for (int64_t& length : after) length += count;
@@ -194,6 +195,20 @@ Tensor CausalLM::advance(const Tensor& tokens, DecodingState& state) const {
   for (size_t i = 0; i < blocks_.size(); ++i) blocks_[i].extend(pass, state.layers[i], x);
   state.lengths = std::move(after);
   return x;
+}
+
+TokenPlan* CausalLM::plan_of(const Tensor& tokens, DecodingState& state) const {
+  if (tokens.size(1) != 1 || !tokens.is_cpu() || position_embedding_.defined()) return nullptr;
+  const TokenPlan::Parts parts = {
+      .embedding = embedding_,
+      .blocks = blocks_,
+      .final_norm = final_norm_,
+      .head = head_,
+      .stream = config_.residual_fp32 ? embedding_.scalar_type() : types_.compute};
+  if (state.plan == nullptr || !state.plan->fits(parts, state)) {
+    state.plan = TokenPlan::make(parts, state);
+  }
+  return state.plan.get();
 }
 
 Tensor CausalLM::head(const Tensor& hidden) const { return head_logits(hidden, head_); }

@@ -70,6 +70,9 @@ class CausalLM final {
   Tensor embed(const Tensor& tokens, const Tensor& positions) const;
   // The residual stream [Bz, T, d] behind the last layer; otherwise extend.
   Tensor advance(const Tensor& tokens, DecodingState& state) const;
+  // The state's plan, a new one where it doesn't fit; null if these are not single tokens, or there
+  // are no kernels for them.
+  TokenPlan* plan_of(const Tensor& tokens, DecodingState& state) const;
 
   StoreTypes types_;
   MemoryConfig memory_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 
 #include "base/check.h"
@@ -62,6 +63,7 @@ DecodingState narrow_rows(const DecodingState& state, int64_t first, int64_t cou
   WEFT_CHECK(0 <= first && 0 <= count && first + count <= state.rows(), "rows ", first, " to ",
              first + count, " of ", state.rows());
   DecodingState part = state;
+  part.plan = nullptr;
   for (LayerState& layer : part.layers) {
     for (Tensor* tensor : tensors(layer)) *tensor = tensor->narrow(0, first, count);
   }
@@ -109,6 +111,15 @@ StateBytes state_bytes(const ModelConfig& config, int64_t length, int width) {
     }
   }
   return bytes;
+}
+
+Tensor next_positions(const std::vector<int64_t>& lengths, int64_t count) {
+  Tensor positions = at::empty({static_cast<int64_t>(lengths.size()), count}, at::kLong);
+  auto* position = positions.mutable_data_ptr<int64_t>();
+  for (const int64_t length : lengths) {
+    for (int64_t i = 0; i < count; ++i) *position++ = length + i;
+  }
+  return positions;
 }
 
 bool NewTokens::same_lengths() const {

@@ -9,6 +9,7 @@
 //   Tensor hidden = model.extend(prompt_tokens, state);   // prefill, in one pass or several
 //   hidden = model.extend(next_token, state);             // then a token at a time
 #include <cstdint>
+#include <memory>
 #include <variant>
 #include <vector>
 
@@ -33,11 +34,14 @@ struct ScanState {
 
 using LayerState = std::variant<AttentionState, ScanState>;
 
+class TokenPlan;
+
 struct DecodingState {
   std::vector<LayerState> layers;
-  std::vector<int64_t> lengths;  // [Bz] tokens that each row has seen
-  int64_t capacity = 0;          // tokens that a row may have in all
-  RopeFrequencies frequencies;   // of the layers that rotate
+  std::vector<int64_t> lengths;     // [Bz] tokens that each row has seen
+  int64_t capacity = 0;             // tokens that a row may have in all
+  RopeFrequencies frequencies;      // of the layers that rotate
+  std::shared_ptr<TokenPlan> plan;  // models/token_plan.h; of the last token, or none
 
   int64_t rows() const { return static_cast<int64_t>(lengths.size()); }
 };
@@ -64,6 +68,10 @@ struct StateBytes {
   double shared = 0;  // ScanState::a: once, however many rows there are
 };
 StateBytes state_bytes(const ModelConfig& config, int64_t length, int width);
+
+// Positions of the next `count` tokens of rows with `lengths` tokens before them: [Bz, count] int64
+// on the CPU.
+Tensor next_positions(const std::vector<int64_t>& lengths, int64_t count);
 
 // What all layers share while rows that go on from a state get their next tokens.
 struct NewTokens {

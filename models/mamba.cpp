@@ -110,8 +110,9 @@ const Tensor& Mamba::a_of(ScanState& state) const {
   return state.a;
 }
 
-void Mamba::decode(const RmsNormWeights& norm, const NewTokens& tokens, ScanState& state,
-                   Tensor& x) const {
+cpu::StagedWorkPtr Mamba::decoding_work(const RmsNormWeights& norm, const NewTokens& tokens,
+                                        ScanState& state, const Tensor& x,
+                                        cpu::Scratch& scratch) const {
   const MambaStepWeights weights{.norm = norm,
                                  .in_x = in_x_.weight,
                                  .in_z = in_z_.weight,
@@ -132,7 +133,7 @@ void Mamba::decode(const RmsNormWeights& norm, const NewTokens& tokens, ScanStat
                                  .d = d_,
                                  .out = out_.weight,
                                  .out_bias = out_.bias};
-  mamba_step(weights, tokens.starts, {state.window, state.h}, x);
+  return mamba_work(weights, tokens.starts, {state.window, state.h}, x, scratch);
 }
 
 }  // namespace weft

@@ -7,6 +7,8 @@
 #include "models/config.h"
 #include "models/decoding_state.h"
 #include "models/forward_pass.h"
+#include "models/kernels/cpu/scratch.h"
+#include "models/kernels/cpu/stages.h"
 #include "models/kernels/mamba_step.h"
 #include "models/kernels/selective_scan.h"
 #include "models/kernels/selective_scan_raw.h"
@@ -30,10 +32,11 @@ class Mamba final {
   Tensor forward(const Tensor& u, const ForwardPass& pass) const;
   // The next T tokens of rows that go on from `state`, which is brought up to date. No gradients.
   Tensor extend(const Tensor& u, const NewTokens& tokens, ScanState& state) const;
-  // x [Bz, 1, d] += the same of norm(x) in one call, for one token of each row on the CPU and
-  // without gradients. x: dense, in the compute type or the wider one.
-  void decode(const RmsNormWeights& norm, const NewTokens& tokens, ScanState& state,
-              Tensor& x) const;
+  // x [Bz, 1, d] += the same of norm(x), as work for one token of each row after the other, on the
+  // CPU and without gradients. It reads tokens.starts and `state` where they are now. x: dense, in
+  // the compute type or the wider one.
+  cpu::StagedWorkPtr decoding_work(const RmsNormWeights& norm, const NewTokens& tokens,
+                                   ScanState& state, const Tensor& x, cpu::Scratch& scratch) const;
 
  private:
   const Tensor& a_of(ScanState& state) const;  // made when a single token first asks

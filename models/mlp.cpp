@@ -64,18 +64,19 @@ Tensor Mlp::forward(const Tensor& x, Values values) const {
   return in_slices(tokens, rows, slice, values).reshape(x.sizes());
 }
 
-void Mlp::decode(const RmsNormWeights& norm, Tensor& x) const {
+cpu::StagedWorkPtr Mlp::decoding_work(const RmsNormWeights& norm, const Tensor& x,
+                                      cpu::Scratch& scratch) const {
   WEFT_CHECK(can_decode(), "no kernel decodes with this activation");
-  swiglu_step({.norm = norm,
-               .gate = gate_.weight,
-               .up = up_.weight,
-               .down = down_.weight,
-               .gate_bias = gate_.bias,
-               .up_bias = up_.bias,
-               .down_bias = down_.bias,
-               .router = {},
-               .choice = {}},
-              x);
+  return swiglu_work({.norm = norm,
+                      .gate = gate_.weight,
+                      .up = up_.weight,
+                      .down = down_.weight,
+                      .gate_bias = gate_.bias,
+                      .up_bias = up_.bias,
+                      .down_bias = down_.bias,
+                      .router = {},
+                      .choice = {}},
+                     x, scratch);
 }
 
 }  // namespace weft

@@ -4,6 +4,8 @@
 
 #include "base/tensor.h"
 #include "models/config.h"
+#include "models/kernels/cpu/scratch.h"
+#include "models/kernels/cpu/stages.h"
 #include "models/kernels/rms_norm_weights.h"
 #include "models/linear.h"
 #include "models/mini_sequences.h"
@@ -28,9 +30,11 @@ class Mlp final {
 
   // Whether there is a kernel for a few rows on the CPU: SwiGLU alone has one.
   bool can_decode() const { return config_.gated && config_.activation == Activation::kSilu; }
-  // x [.., d] += forward(norm(x)) in one call, for a few rows on the CPU and without gradients. x:
-  // dense, in the compute type or the wider one. REQUIRES: can_decode().
-  void decode(const RmsNormWeights& norm, Tensor& x) const;
+  // x [.., d] += forward(norm(x)), as work for one x after the other in the same memory: a few rows
+  // on the CPU, without gradients. x: dense, in the compute type or the wider one. REQUIRES:
+  // can_decode().
+  cpu::StagedWorkPtr decoding_work(const RmsNormWeights& norm, const Tensor& x,
+                                   cpu::Scratch& scratch) const;
 
  private:
   MlpConfig config_;

@@ -120,19 +120,20 @@ Tensor Moe::forward(const Tensor& x, RouterStats* stats) const {
   return grouped_experts(tokens, routing, plan).reshape(x.sizes());
 }
 
-void Moe::decode(const RmsNormWeights& norm, Tensor& x) const {
-  swiglu_step({.norm = norm,
-               .gate = gate_.weight,
-               .up = up_.weight,
-               .down = down_.weight,
-               .gate_bias = {},
-               .up_bias = {},
-               .down_bias = {},
-               .router = router_,
-               .choice = {.experts = config_.num_experts,
-                          .top_k = config_.top_k,
-                          .renormalize = config_.renormalize}},
-              x);
+cpu::StagedWorkPtr Moe::decoding_work(const RmsNormWeights& norm, const Tensor& x,
+                                      cpu::Scratch& scratch) const {
+  return swiglu_work({.norm = norm,
+                      .gate = gate_.weight,
+                      .up = up_.weight,
+                      .down = down_.weight,
+                      .gate_bias = {},
+                      .up_bias = {},
+                      .down_bias = {},
+                      .router = router_,
+                      .choice = {.experts = config_.num_experts,
+                                 .top_k = config_.top_k,
+                                 .renormalize = config_.renormalize}},
+                     x, scratch);
 }
 
 }  // namespace weft

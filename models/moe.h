@@ -7,6 +7,8 @@
 
 #include "base/tensor.h"
 #include "models/config.h"
+#include "models/kernels/cpu/scratch.h"
+#include "models/kernels/cpu/stages.h"
 #include "models/kernels/expert_rows.h"
 #include "models/kernels/rms_norm_weights.h"
 #include "models/linear.h"
@@ -48,10 +50,11 @@ class Moe final {
   // may be null; otherwise an entry is added for this layer.
   Tensor forward(const Tensor& x, RouterStats* stats) const;
 
-  // x [.., d] += forward(norm(x), nullptr) in one call, for a few tokens on the CPU and without
-  // gradients: only the experts that are used are touched, and no row is padded. x: dense, in the
-  // compute type or the wider one.
-  void decode(const RmsNormWeights& norm, Tensor& x) const;
+  // x [.., d] += forward(norm(x), nullptr), as work for one x after the other in the same memory: a
+  // few tokens on the CPU, without gradients. Only the experts that are used are touched, and no
+  // row is padded. x: dense, in the compute type or the wider one.
+  cpu::StagedWorkPtr decoding_work(const RmsNormWeights& norm, const Tensor& x,
+                                   cpu::Scratch& scratch) const;
 
  private:
   void report(const Tensor& logits, const Routing& routing, const Tensor& counts, int64_t rows,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numbers>
 
 #include <ATen/TensorOperators.h>
@@ -147,6 +148,24 @@ const Rotation& Rotations::get(const RopeConfig& config, int64_t head_dim, at::S
                    type,
                    {at::cat({cos, cos}, -1).to(type), at::cat({-sin, sin}, -1).to(type)}});
   return made_.back().rotation;
+}
+
+void Rotations::copy_from(Rotations& many, int64_t t) {
+  const auto copy = [t](const Tensor& from, const Tensor& to) {  // [Bz, T, 1, e], [Bz, 1, 1, e]
+    const int64_t length = from.size(1), bytes = to.nbytes() / std::max<int64_t>(1, to.size(0));
+    WEFT_CHECK(from.size(0) == to.size(0) && to.size(1) == 1 && 0 <= t && t < length, "position ",
+               t, " of rotations ", from.sizes(), " for ", to.sizes());
+    const auto* source = static_cast<const char*>(from.const_data_ptr()) + t * bytes;
+    auto* target = static_cast<char*>(to.mutable_data_ptr());
+    for (int64_t row = 0; row < to.size(0); ++row) {
+      std::memcpy(target + row * bytes, source + row * length * bytes, bytes);
+    }
+  };
+  for (const Made& made : made_) {
+    const Rotation& there = many.get(made.config, made.head_dim, made.type);
+    copy(there.cos, made.rotation.cos);
+    copy(there.sin, made.rotation.sin);
+  }
 }
 
 }  // namespace weft

@@ -51,6 +51,10 @@ class Rotations final {
 
   const Rotation& get(const RopeConfig& config, int64_t head_dim, at::ScalarType type);
 
+  // Makes the rotations that were asked for, of one position a row, those of position t of each row
+  // of `many`, in the same memory. On the CPU. REQUIRES: as many rows there; no type `dynamic`.
+  void copy_from(Rotations& many, int64_t t);
+
  private:
   struct Made {
     RopeConfig config;

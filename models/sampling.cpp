@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/max.h>
 
 #include "base/check.h"
 
@@ -56,12 +56,33 @@ std::vector<Candidate> candidates_of(std::span<const Value> logits) {
   return candidates;
 }
 
+// The largest of `count` values, or NaN if one is.
+template <class Value>
+Value largest_of(const Value* values, int64_t count) {
+  constexpr int kLanes = 16;
+  Value most[kLanes], nans[kLanes] = {};  // of every sixteenth value: the largest, how many NaN
+  std::fill_n(most, kLanes, -std::numeric_limits<Value>::infinity());
+  const auto take = [&](int lane, Value value) {
+    most[lane] = value > most[lane] ? value : most[lane];
+    nans[lane] += value != value ? Value{1} : Value{0};
+  };
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (int lane = 0; lane < kLanes; ++lane) take(lane, values[i + lane]);
+  }
+  for (; i < count; ++i) take(0, values[i]);
+  if (std::any_of(nans, nans + kLanes, [](Value count) { return count > 0; })) {
+    return std::numeric_limits<Value>::quiet_NaN();
+  }
+  return *std::max_element(most, most + kLanes);
+}
+
 // The first of the largest logits, if they are an order.
 template <class Value>
 std::optional<int64_t> most_likely(const Tensor& logits) {
-  const auto largest = logits.max().item<Value>();  // NaN where one of them is
-  if (!std::isfinite(largest)) return std::nullopt;
   const Value* values = logits.const_data_ptr<Value>();
+  const Value largest = largest_of(values, logits.numel());
+  if (!std::isfinite(largest)) return std::nullopt;
   return std::find(values, values + logits.numel(), largest) - values;
 }
 

@@ -7,6 +7,7 @@
 #include "models/kernels/cpu/attention_layer.h"
 #include "models/kernels/dispatch.h"
 #include "models/kernels/residual.h"
+#include "models/kernels/staged_work.h"
 
 namespace weft {
 namespace {
@@ -108,26 +109,24 @@ cpu::AttentionStepRaw<S> raw_step(const AttentionStep& step, int64_t heads, cons
 }
 
 template <class S>
-void run_layer(const AttentionLayerWeights& w, const AttentionStep& step, const Tensor& x,
-               cpu::Isa isa) {
+cpu::StagedWorkPtr layer_work(const AttentionLayerWeights& w, const AttentionStep& step,
+                              const Tensor& x, cpu::Scratch& scratch, cpu::Isa isa) {
   const int64_t rows = x.size(0), d = x.size(2), query = w.q.size(0), key = w.k.size(0);
-  const Tensor memory = at::empty({rows, 2 * query + 2 * key + d}, w.q.options());
-  S* const q = values<S>(memory);
+  S* const q = scratch.take<S>(rows * (2 * query + 2 * key + d));
   S *const k = q + rows * query, *const v = k + rows * key, *const y = v + rows * key;
-  const Tensor cos = dense(step.cos), sin = dense(step.sin);
   cpu::AttentionLayer<S> layer{
       .residual = raw_residual<S>(x, w.norm, w.q.scalar_type()),
       .into = {raw_linear<S>(w.q, w.q_bias, q), raw_linear<S>(w.k, w.k_bias, k),
                raw_linear<S>(w.v, w.v_bias, v)},
       .norms = {maybe_values<Compute<S>>(w.q_norm), maybe_values<Compute<S>>(w.k_norm)},
       .norm_eps = w.norm_eps,
-      .step = raw_step<S>(step, query / step.k_cache.size(3), cos, sin),
+      .step = raw_step<S>(step, query / step.k_cache.size(3), step.cos, step.sin),
       .out = raw_linear<S>(w.o, w.o_bias, y + rows * query)};
   layer.step.q = q;
   layer.step.k = k;
   layer.step.v = v;
   layer.step.y = y;
-  cpu::attention_layer_step(layer, isa);
+  return owning(cpu::attention_layer_work(layer, scratch, isa), w, step, x);
 }
 
 }  // namespace
@@ -152,9 +151,22 @@ Tensor attention_step(const AttentionStep& step, cpu::Isa isa) {
 
 void attention_layer_step(const AttentionLayerWeights& weights, const AttentionStep& step,
                           Tensor& x, cpu::Isa isa) {
+  AttentionStep with_dense_rotation = step;
+  with_dense_rotation.cos = dense(step.cos);
+  with_dense_rotation.sin = dense(step.sin);
+  cpu::Scratch scratch;
+  attention_layer_work(weights, with_dense_rotation, x, scratch, isa)->run();
+}
+
+cpu::StagedWorkPtr attention_layer_work(const AttentionLayerWeights& weights,
+                                        const AttentionStep& step, const Tensor& x,
+                                        cpu::Scratch& scratch, cpu::Isa isa) {
   check_weights(weights, step, x);
-  if (x.numel() == 0) return;
-  with_storage(weights.q, [&](auto s) { run_layer<decltype(s)>(weights, step, x, isa); });
+  WEFT_CHECK(!step.cos.defined() || (step.cos.is_contiguous() && step.sin.is_contiguous()),
+             "attention_step: cos and sin have gaps");
+  if (x.numel() == 0) return owning(nullptr);
+  return with_storage(
+      weights.q, [&](auto s) { return layer_work<decltype(s)>(weights, step, x, scratch, isa); });
 }
 
 }  // namespace weft

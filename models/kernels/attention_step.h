@@ -5,6 +5,8 @@
 
 #include "base/tensor.h"
 #include "models/kernels/cpu/isa.h"
+#include "models/kernels/cpu/scratch.h"
+#include "models/kernels/cpu/stages.h"
 #include "models/kernels/rms_norm_weights.h"
 
 namespace weft {
@@ -39,5 +41,11 @@ struct AttentionLayerWeights {
 // attention_step one after the other, for any number of threads.
 void attention_layer_step(const AttentionLayerWeights& weights, const AttentionStep& step,
                           Tensor& x, cpu::Isa isa = cpu::best_isa());
+
+// The same for token after token: each time with what x, cos, sin (both contiguous), caches and
+// `step`.lengths, an array that must stay where it is, have in them then. `scratch` outlives it.
+cpu::StagedWorkPtr attention_layer_work(const AttentionLayerWeights& weights,
+                                        const AttentionStep& step, const Tensor& x,
+                                        cpu::Scratch& scratch, cpu::Isa isa = cpu::best_isa());
 
 }  // namespace weft

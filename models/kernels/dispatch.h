@@ -40,14 +40,10 @@ inline Work moving(std::initializer_list<Tensor> tensors) {
 
 // f(S{}) for the storage type of t: fp64, fp32 or bf16.
 template <class F>
-void with_storage(const Tensor& t, F f) {
-  if (t.scalar_type() == at::kDouble) {
-    f(double{});
-  } else if (t.scalar_type() == at::kFloat) {
-    f(float{});
-  } else {
-    f(Bf16{});
-  }
+auto with_storage(const Tensor& t, F f) {
+  if (t.scalar_type() == at::kDouble) return f(double{});
+  if (t.scalar_type() == at::kFloat) return f(float{});
+  return f(Bf16{});
 }
 
 // t [.., n] as rows [m, n] with a dense last dimension: itself, or a copy.

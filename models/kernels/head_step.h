@@ -4,6 +4,8 @@
 // bounds the time.
 #include "base/tensor.h"
 #include "models/kernels/cpu/isa.h"
+#include "models/kernels/cpu/scratch.h"
+#include "models/kernels/cpu/stages.h"
 #include "models/kernels/rms_norm_weights.h"
 
 namespace weft {
@@ -14,5 +16,11 @@ namespace weft {
 // and row_linear one after the other, for any number of threads.
 Tensor head_step(const RmsNormWeights& norm, const Tensor& head, const Tensor& x,
                  cpu::Isa isa = cpu::best_isa());
+
+// The same for token after token: each time for what x has in it then, into the memory that
+// `logits` points to when its stages are added. `scratch` and `logits` outlive it.
+cpu::StagedWorkPtr head_work(const RmsNormWeights& norm, const Tensor& head, const Tensor& x,
+                             void* const* logits, cpu::Scratch& scratch,
+                             cpu::Isa isa = cpu::best_isa());
 
 }  // namespace weft

@@ -1,11 +1,10 @@
 #include "models/kernels/mamba_step.h"
 
-#include <ATen/ops/empty.h>
-
 #include "base/check.h"
 #include "models/kernels/cpu/mamba_step.h"
 #include "models/kernels/dispatch.h"
 #include "models/kernels/residual.h"
+#include "models/kernels/staged_work.h"
 
 namespace weft {
 namespace {
@@ -56,15 +55,14 @@ void check_state(const MambaStepState& state, const Tensor& starts, const Sizes&
 }
 
 template <class S>
-void run(const MambaStepWeights& w, const Tensor& starts, const MambaStepState& state,
-         const Tensor& x, const Sizes& s, cpu::Isa isa) {
+cpu::StagedWorkPtr work_of(const MambaStepWeights& w, const Tensor& starts,
+                           const MambaStepState& state, const Tensor& x, const Sizes& s,
+                           cpu::Scratch& scratch, cpu::Isa isa) {
   using C = Compute<S>;
   const at::ScalarType storage = w.in_x.scalar_type();
   // x before and after the convolution, the gate, dt, and y of the scan; what dt, B and C are made
   // of; and what is added to the residual stream.
-  const Tensor memory =
-      at::empty({s.batch, 5 * s.channels + s.rank + 2 * s.states + s.hidden}, w.in_x.options());
-  S* free = values<S>(memory);
+  S* free = scratch.take<S>(s.batch * (5 * s.channels + s.rank + 2 * s.states + s.hidden));
   const auto take = [&](int64_t width) {
     S* const taken = free;
     free += s.batch * width;
@@ -106,22 +104,30 @@ void run(const MambaStepWeights& w, const Tensor& starts, const MambaStepState& 
                .initial_state = values<C>(state.h),
                .final_state = values<C>(state.h)},
       .out = raw_linear<S>(w.out, w.out_bias, take(s.hidden))};
-  cpu::mamba_step(step, isa);
+  return owning(cpu::mamba_work(step, scratch, isa), w, starts, state, x);
 }
 
 }  // namespace
 
 void mamba_step(const MambaStepWeights& weights, const Tensor& starts, const MambaStepState& state,
                 Tensor& x, cpu::Isa isa) {
+  cpu::Scratch scratch;
+  mamba_work(weights, starts, state, x, scratch, isa)->run();
+}
+
+cpu::StagedWorkPtr mamba_work(const MambaStepWeights& weights, const Tensor& starts,
+                              const MambaStepState& state, const Tensor& x, cpu::Scratch& scratch,
+                              cpu::Isa isa) {
   const at::ScalarType storage = weights.in_x.scalar_type();
   check_residual("mamba_step", x, weights.norm, storage);
   const Sizes sizes = sizes_of(weights, x);
   check_weights(weights, sizes, storage);
   check_state(state, starts, sizes, storage);
   check_dense("mamba_step", "x", x, {sizes.batch, 1, sizes.hidden}, x.scalar_type());
-  if (x.numel() == 0) return;
-  with_storage(weights.in_x,
-               [&](auto s) { run<decltype(s)>(weights, starts, state, x, sizes, isa); });
+  if (x.numel() == 0) return owning(nullptr);
+  return with_storage(weights.in_x, [&](auto s) {
+    return work_of<decltype(s)>(weights, starts, state, x, sizes, scratch, isa);
+  });
 }
 
 }  // namespace weft

@@ -6,6 +6,8 @@
 // threads: all of them are one call here.
 #include "base/tensor.h"
 #include "models/kernels/cpu/isa.h"
+#include "models/kernels/cpu/scratch.h"
+#include "models/kernels/cpu/stages.h"
 #include "models/kernels/rms_norm_weights.h"
 
 namespace weft {
@@ -36,5 +38,11 @@ struct MambaStepState {
 // threads.
 void mamba_step(const MambaStepWeights& weights, const Tensor& starts, const MambaStepState& state,
                 Tensor& x, cpu::Isa isa = cpu::best_isa());
+
+// The same for token after token: each time for what x and starts have in them then. `scratch`
+// outlives it.
+cpu::StagedWorkPtr mamba_work(const MambaStepWeights& weights, const Tensor& starts,
+                              const MambaStepState& state, const Tensor& x, cpu::Scratch& scratch,
+                              cpu::Isa isa = cpu::best_isa());
 
 }  // namespace weft

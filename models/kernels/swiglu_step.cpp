@@ -4,6 +4,7 @@
 #include "models/kernels/cpu/swiglu_step.h"
 #include "models/kernels/dispatch.h"
 #include "models/kernels/residual.h"
+#include "models/kernels/staged_work.h"
 
 namespace weft {
 namespace {
@@ -54,6 +55,12 @@ cpu::SwigluStep<S> raw_step(const SwigluStepWeights& w, const Tensor& x) {
 }  // namespace
 
 void swiglu_step(const SwigluStepWeights& weights, Tensor& x, cpu::Isa isa) {
+  cpu::Scratch scratch;
+  swiglu_work(weights, x, scratch, isa)->run();
+}
+
+cpu::StagedWorkPtr swiglu_work(const SwigluStepWeights& weights, const Tensor& x,
+                               cpu::Scratch& scratch, cpu::Isa isa) {
   const at::ScalarType storage = weights.gate.scalar_type();
   check_residual("swiglu_step", x, weights.norm, storage);
   if (weights.router.defined()) {
@@ -61,10 +68,10 @@ void swiglu_step(const SwigluStepWeights& weights, Tensor& x, cpu::Isa isa) {
   } else {
     check_dense_part(weights, x.size(-1), storage);
   }
-  if (x.numel() == 0) return;
-  with_storage(weights.gate, [&](auto s) {
+  if (x.numel() == 0) return owning(nullptr);
+  return with_storage(weights.gate, [&](auto s) {
     using S = decltype(s);
-    cpu::swiglu_step<S>(raw_step<S>(weights, x), isa);
+    return owning(cpu::swiglu_work<S>(raw_step<S>(weights, x), scratch, isa), weights, x);
   });
 }
 

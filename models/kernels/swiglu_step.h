@@ -8,6 +8,8 @@
 #include "base/tensor.h"
 #include "models/kernels/cpu/choose_experts.h"
 #include "models/kernels/cpu/isa.h"
+#include "models/kernels/cpu/scratch.h"
+#include "models/kernels/cpu/stages.h"
 #include "models/kernels/rms_norm_weights.h"
 
 namespace weft {
@@ -28,5 +30,9 @@ struct SwigluStepWeights {
 // and without gradients; any other shape, type or device is a programmer's error. Equal bit for bit
 // to rms_norm, row_linear and silu_mul one after the other, for any number of threads.
 void swiglu_step(const SwigluStepWeights& weights, Tensor& x, cpu::Isa isa = cpu::best_isa());
+
+// The same for token after token: each time for what x has in it then. `scratch` outlives it.
+cpu::StagedWorkPtr swiglu_work(const SwigluStepWeights& weights, const Tensor& x,
+                               cpu::Scratch& scratch, cpu::Isa isa = cpu::best_isa());
 
 }  // namespace weft

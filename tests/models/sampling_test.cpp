@@ -182,6 +182,20 @@ TEST(SampleToken, WithoutAnOrderThereIsNone) {
   }
 }
 
+TEST(SampleToken, WithoutAnOrderThereIsNoneWhereverItIs) {
+  for (const int64_t size : {16, 37}) {
+    for (int64_t at = 0; at < size; ++at) {
+      for (const float value : {std::nanf(""), std::numeric_limits<float>::infinity()}) {
+        std::vector<float> values(static_cast<size_t>(size), 0.5F);
+        values[static_cast<size_t>(at)] = value;
+        EXPECT_EQ(sample_token(at::tensor(values), {.temperature = 0}, 0), std::nullopt) << at;
+        values[static_cast<size_t>(at)] = 0.75F;
+        EXPECT_EQ(sample_token(at::tensor(values), {.temperature = 0}, 0), at);
+      }
+    }
+  }
+}
+
 TEST(SampleToken, NeverDrawsATokenThatIsRuledOut) {
   const double never = -std::numeric_limits<double>::infinity();
   const Tensor scores = at::tensor({never, 1.0, never, 2.0}, at::kDouble);

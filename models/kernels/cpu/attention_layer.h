@@ -1,8 +1,10 @@
 #pragma once
-// What attention_layer_step is given. Apart from attention_step.h, which files compiled for one
-// instruction set read: residual.h has inline functions, which must not be compiled there.
+// A layer's attention for one token of each row. Apart from attention_step.h, which files compiled
+// for one instruction set read: what this includes has inline functions, which must not be compiled
+// there.
 #include "models/kernels/cpu/attention_step.h"
 #include "models/kernels/cpu/residual.h"
+#include "models/kernels/cpu/stages.h"
 
 namespace weft::cpu {
 
@@ -15,5 +17,10 @@ struct AttentionLayer {
   AttentionStepRaw<S> step;
   LinearRows<S> out;  // of the step's y, which is added to x
 };
+
+// From the norm before attention to the residual stream behind it; each time for the lengths that
+// there are when its stages are added. `scratch` outlives it.
+template <class S>
+StagedWorkPtr attention_layer_work(const AttentionLayer<S>& layer, Scratch& scratch, Isa isa);
 
 }  // namespace weft::cpu

@@ -32,13 +32,6 @@ struct AttentionParts {
 template <class S>
 void attention_step(const AttentionStepRaw<S>& step, Isa isa);
 
-template <class S>
-struct AttentionLayer;
-
-// From the norm before attention to the residual stream behind it.
-template <class S>
-void attention_layer_step(const AttentionLayer<S>& layer, Isa isa);
-
 // Part `part` of key/value head `head` of a row, and y of a row whose parts are done; as compiled
 // for each instruction set. `workspace`: aligned to 64, (2 width + kSlotsPerPart) numbers of
 // Compute<S> and three lines.

@@ -4,40 +4,61 @@
 #include <type_traits>
 
 #include "models/kernels/cpu/kernel_for.h"
-#include "models/kernels/cpu/stages.h"
 
 namespace weft::cpu {
 
+namespace {
+
 template <class S>
-void head_step(const HeadStep<S>& step, Isa isa) {
-  const int64_t width = step.residual.width, rows = step.residual.rows;
-  const NormedResidual<S> normed(step.residual, Stages::max_threads());
-  const auto linear = WEFT_KERNEL_FOR(isa, row_linear_part<S>);
-  constexpr bool kWidened = !std::is_same_v<S, Compute<S>>;
-  const AlignedBytes memory = aligned_bytes(kWidened ? rows * step.vocab * sizeof(S) : 0);
-  LinearRows<S> head = {step.vocab, step.head, width, nullptr, nullptr};
-  if constexpr (kWidened) {
-    head.y = reinterpret_cast<S*>(memory.get());
-  } else {
-    head.y = step.logits;
+class HeadWork final : public StagedWork {
+  using C = Compute<S>;
+  static constexpr bool kWidened = !std::is_same_v<S, C>;
+
+ public:
+  HeadWork(const HeadStep<S>& step, Scratch& scratch, Isa isa)
+      : step_(step),
+        linear_(WEFT_KERNEL_FOR(isa, row_linear_part<S>)),
+        normed_(step.residual, Stages::max_threads(), scratch),
+        rounded_(kWidened ? scratch.take<S>(step.residual.rows * step.vocab) : nullptr) {}
+
+  void add_to(Stages& stages) override {
+    normed_.reset();
+    auto* const logits = static_cast<C*>(*step_.logits);
+    stages.add(step_.vocab, step_.residual.width * static_cast<int64_t>(sizeof(S)),
+               [this, logits](int64_t thread, int64_t begin, int64_t end) {
+                 run(thread, begin, end, logits);
+               });
   }
-  Stages stages;
-  stages.add(step.vocab, width * static_cast<int64_t>(sizeof(S)),
-             [&](int64_t thread, int64_t begin, int64_t end) {
-               linear(normed.on(thread), head, begin, end);
-               if constexpr (kWidened) {
-                 const auto* rounded = reinterpret_cast<const LibTorchType<S>*>(head.y);
-                 for (int64_t row = 0; row < rows; ++row) {
-                   const int64_t at = row * step.vocab;
-                   std::copy(rounded + at + begin, rounded + at + end, step.logits + at + begin);
-                 }
-               }
-             });
-  stages.run();
+
+ private:
+  void run(int64_t thread, int64_t begin, int64_t end, C* logits) const {
+    LinearRows<S> head = {step_.vocab, step_.head, step_.residual.width, nullptr, rounded_};
+    if constexpr (!kWidened) head.y = logits;
+    linear_(normed_.on(thread), head, begin, end);
+    if constexpr (kWidened) {
+      const auto* rounded = reinterpret_cast<const LibTorchType<S>*>(rounded_);
+      for (int64_t row = 0; row < step_.residual.rows; ++row) {
+        const int64_t at = row * step_.vocab;
+        std::copy(rounded + at + begin, rounded + at + end, logits + at + begin);
+      }
+    }
+  }
+
+  const HeadStep<S> step_;
+  decltype(&baseline::row_linear_part<S>) linear_;
+  NormedResidual<S> normed_;
+  S* const rounded_;  // logits in the head's type, where the wide one is another
+};
+
+}  // namespace
+
+template <class S>
+StagedWorkPtr head_work(const HeadStep<S>& step, Scratch& scratch, Isa isa) {
+  return std::make_unique<HeadWork<S>>(step, scratch, isa);
 }
 
-template void head_step<float>(const HeadStep<float>&, Isa);
-template void head_step<double>(const HeadStep<double>&, Isa);
-template void head_step<Bf16>(const HeadStep<Bf16>&, Isa);
+template StagedWorkPtr head_work<float>(const HeadStep<float>&, Scratch&, Isa);
+template StagedWorkPtr head_work<double>(const HeadStep<double>&, Scratch&, Isa);
+template StagedWorkPtr head_work<Bf16>(const HeadStep<Bf16>&, Scratch&, Isa);
 
 }  // namespace weft::cpu

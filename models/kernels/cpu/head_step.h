@@ -1,6 +1,7 @@
 #pragma once
 // Raw CPU kernel of models/kernels/head_step.h.
 #include "models/kernels/cpu/residual.h"
+#include "models/kernels/cpu/stages.h"
 
 namespace weft::cpu {
 
@@ -8,11 +9,12 @@ template <class S>
 struct HeadStep {
   Residual<S> residual;
   int64_t vocab;
-  const S* head;       // [V, d]
-  Compute<S>* logits;  // [rows, V]
+  const S* head;        // [V, d]
+  void* const* logits;  // where Compute<S> [rows, V] is when stages are added
 };
 
+// `scratch` outlives it.
 template <class S>
-void head_step(const HeadStep<S>& step, Isa isa);
+StagedWorkPtr head_work(const HeadStep<S>& step, Scratch& scratch, Isa isa);
 
 }  // namespace weft::cpu

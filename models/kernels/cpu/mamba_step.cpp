@@ -5,7 +5,6 @@
 #include "models/kernels/cpu/kernel_for.h"
 #include "models/kernels/cpu/rms_norm.h"
 #include "models/kernels/cpu/row_linear_span.h"
-#include "models/kernels/cpu/stages.h"
 
 namespace weft::cpu {
 namespace {
@@ -25,10 +24,10 @@ struct Parts {
 
 // A thread's memory: the parts' workspace, and behind it what the inner norms give.
 template <class S>
-struct Scratch {
+struct ThreadMemory {
   int64_t workspace, normed[3], size;
 
-  explicit Scratch(const MambaStep<S>& step) {
+  explicit ThreadMemory(const MambaStep<S>& step) {
     const ScanShape& shape = step.scan.in.shape;
     workspace = to_lines(std::max(conv_workspace_bytes(step.conv.in.shape.taps, sizeof(Compute<S>)),
                                   scan_step_workspace_bytes(shape.states, sizeof(Compute<S>))));
@@ -41,20 +40,20 @@ struct Scratch {
 };
 
 template <class S>
-class MambaStages {
+class MambaWork final : public StagedWork {
  public:
-  MambaStages(const MambaStep<S>& step, Isa isa)
+  MambaWork(const MambaStep<S>& step, Scratch& scratch, Isa isa)
       : step_(step),
         parts_(isa),
-        scratch_(step),
-        normed_(step.residual, Stages::max_threads()),
-        memory_(aligned_bytes(Stages::max_threads() * scratch_.size)) {}
+        thread_(step),
+        normed_(step.residual, Stages::max_threads(), scratch),
+        memory_(scratch.take<std::byte>(Stages::max_threads() * thread_.size)) {}
 
-  void run() {
+  void add_to(Stages& stages) override {
     constexpr int64_t kBytes = sizeof(S), kWideBytes = sizeof(Compute<S>);
     const ScanShape& shape = step_.scan.in.shape;
     const int64_t inner = shape.channels, taps = step_.conv.in.shape.taps;
-    Stages stages;
+    normed_.reset();
     stages.add(2 * inner, step_.residual.width * kBytes,
                [this](int64_t thread, int64_t begin, int64_t end) {
                  row_linear_span(normed_.on(thread), {step_.into, 2}, begin, end, parts_.linear);
@@ -64,20 +63,20 @@ class MambaStages {
                  for (int64_t i = begin; i < end; ++i) parts_.conv(step_.conv, i, memory(thread));
                });
     const LinearLayers<S> projections = {step_.projections, 3};
-    stages.add(outputs_of(projections), inner * kBytes, [&](int64_t, int64_t begin, int64_t end) {
-      row_linear_span(rows(step_.conv.y.data), projections, begin, end, parts_.linear);
-    });
+    stages.add(outputs_of(projections), inner * kBytes,
+               [this, projections](int64_t, int64_t begin, int64_t end) {
+                 row_linear_span(rows(step_.conv.y.data), projections, begin, end, parts_.linear);
+               });
     stages.add(scan_groups(inner), kScanGroup * shape.states * 3 * kWideBytes,
                [this](int64_t thread, int64_t begin, int64_t end) { scan(thread, begin, end); });
     stages.add(step_.out.out, inner * kBytes, [this](int64_t, int64_t begin, int64_t end) {
       parts_.linear(rows(step_.scan.y.data), step_.out, begin, end);
       add_to_residual(step_.residual, step_.out.y, 0, step_.residual.rows, begin, end);
     });
-    stages.run();
   }
 
  private:
-  std::byte* memory(int64_t thread) const { return memory_.get() + thread * scratch_.size; }
+  std::byte* memory(int64_t thread) const { return memory_ + thread * thread_.size; }
 
   LinearInput<S> rows(const S* data) const {
     const ScanShape& shape = step_.scan.in.shape;
@@ -102,7 +101,7 @@ class MambaStages {
   const S* normed(int64_t thread, int i) const {
     const LinearRows<S>& from = step_.projections[i];
     if (step_.norms[i] == nullptr) return from.y;
-    auto* to = reinterpret_cast<S*>(memory(thread) + scratch_.normed[i]);
+    auto* to = reinterpret_cast<S*>(memory(thread) + thread_.normed[i]);
     WEFT_KERNEL_FOR(best_isa(), rms_norm_rows<S, S>)
     ({.rows = step_.scan.in.shape.batch,
       .width = from.out,
@@ -117,22 +116,22 @@ class MambaStages {
     return to;
   }
 
-  const MambaStep<S>& step_;
+  const MambaStep<S> step_;
   const Parts<S> parts_;
-  const Scratch<S> scratch_;
-  const NormedResidual<S> normed_;
-  const AlignedBytes memory_;
+  const ThreadMemory<S> thread_;
+  NormedResidual<S> normed_;
+  std::byte* const memory_;
 };
 
 }  // namespace
 
 template <class S>
-void mamba_step(const MambaStep<S>& step, Isa isa) {
-  MambaStages<S>(step, isa).run();
+StagedWorkPtr mamba_work(const MambaStep<S>& step, Scratch& scratch, Isa isa) {
+  return std::make_unique<MambaWork<S>>(step, scratch, isa);
 }
 
-template void mamba_step<float>(const MambaStep<float>&, Isa);
-template void mamba_step<double>(const MambaStep<double>&, Isa);
-template void mamba_step<Bf16>(const MambaStep<Bf16>&, Isa);
+template StagedWorkPtr mamba_work<float>(const MambaStep<float>&, Scratch&, Isa);
+template StagedWorkPtr mamba_work<double>(const MambaStep<double>&, Scratch&, Isa);
+template StagedWorkPtr mamba_work<Bf16>(const MambaStep<Bf16>&, Scratch&, Isa);
 
 }  // namespace weft::cpu

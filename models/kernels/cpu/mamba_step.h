@@ -4,6 +4,7 @@
 #include "models/kernels/cpu/causal_conv.h"
 #include "models/kernels/cpu/residual.h"
 #include "models/kernels/cpu/selective_scan.h"
+#include "models/kernels/cpu/stages.h"
 
 namespace weft::cpu {
 
@@ -20,7 +21,8 @@ struct MambaStep {
   LinearRows<S> out;    // of the scan's y to [Bz, d], which is added to x
 };
 
+// `scratch` outlives it.
 template <class S>
-void mamba_step(const MambaStep<S>& step, Isa isa);
+StagedWorkPtr mamba_work(const MambaStep<S>& step, Scratch& scratch, Isa isa);
 
 }  // namespace weft::cpu

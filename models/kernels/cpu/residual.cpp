@@ -6,8 +6,6 @@
 namespace weft::cpu {
 namespace {
 
-constexpr int64_t kLine = 64;  // bytes
-
 template <class X, class S>
 void norm_rows(const Residual<S>& r, const X* x, S* to) {
   const auto run = WEFT_KERNEL_FOR(best_isa(), rms_norm_rows<X, S>);
@@ -37,21 +35,24 @@ void add(X* x, const Y* y, int64_t count) {
 }  // namespace
 
 template <class S>
-NormedResidual<S>::NormedResidual(const Residual<S>& residual, int64_t max_threads)
+NormedResidual<S>::NormedResidual(const Residual<S>& residual, int64_t max_threads,
+                                  Scratch& scratch)
     : residual_(residual),
-      thread_bytes_(kLine + to_lines(residual.rows * residual.width * sizeof(S))),
-      memory_(aligned_bytes(max_threads * thread_bytes_)) {
-  for (int64_t i = 0; i < max_threads; ++i) memory_.get()[i * thread_bytes_] = std::byte{0};
+      thread_bytes_(to_lines(residual.rows * residual.width * sizeof(S))),
+      memory_(scratch.take<std::byte>(max_threads * thread_bytes_)),
+      made_(static_cast<size_t>(max_threads)) {}
+
+template <class S>
+void NormedResidual<S>::reset() {
+  for (Made& thread : made_) thread.made = false;
 }
 
 template <class S>
 LinearInput<S> NormedResidual<S>::on(int64_t thread) const {
-  std::byte* memory = memory_.get() + thread * thread_bytes_;
-  S* normed = reinterpret_cast<S*>(memory + kLine);
-  if (*memory == std::byte{0}) {
-    norm_into(residual_, normed);
-    *memory = std::byte{1};
-  }
+  S* const normed = reinterpret_cast<S*>(memory_ + thread * thread_bytes_);
+  bool& made = made_[static_cast<size_t>(thread)].made;
+  if (!made) norm_into(residual_, normed);
+  made = true;
   return {normed, residual_.rows, residual_.width, residual_.width};
 }
 

@@ -2,11 +2,12 @@
 // The residual stream around a part of a layer: x + part(norm(x)).
 #include <cstddef>
 #include <type_traits>
+#include <vector>
 
 #include <c10/util/BFloat16.h>
 
 #include "models/kernels/cpu/row_linear.h"
-#include "models/kernels/cpu/tasks.h"
+#include "models/kernels/cpu/scratch.h"
 
 namespace weft::cpu {
 
@@ -24,18 +25,26 @@ struct Residual {
   double eps;
 };
 
-// norm(x) for each thread of a team: making it takes less time than waiting for it.
+// norm(x) for each thread of a team, for one x after the other: making it takes less time than
+// waiting for it.
 template <class S>
 class NormedResidual final {
  public:
-  NormedResidual(const Residual<S>& residual, int64_t max_threads);
+  NormedResidual(const Residual<S>& residual, int64_t max_threads, Scratch& scratch);
+  // x is another: no thread has made its norm(x). Between runs of stages.
+  void reset();
   // [rows, width], made when the thread first asks.
   LinearInput<S> on(int64_t thread) const;
 
  private:
-  const Residual<S>& residual_;
-  int64_t thread_bytes_;
-  AlignedBytes memory_;  // a line that says whether it is made, and norm(x), for each thread
+  struct alignas(64) Made {
+    bool made = false;
+  };
+
+  const Residual<S> residual_;
+  const int64_t thread_bytes_;
+  std::byte* const memory_;         // norm(x) for each thread
+  mutable std::vector<Made> made_;  // whether it is there; not in memory that others write to
 };
 
 // x[r, i] += y[r, i] for rows first .. first + rows - 1 and columns begin .. end - 1; y [.., width]

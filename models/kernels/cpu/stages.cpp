@@ -73,12 +73,12 @@ class alignas(64) TaskShare {
   std::atomic<uint64_t> word_;
 };
 
-// Threads that are through with a stage.
+// How often threads have come to the end of a stage.
 class alignas(64) Arrivals {
  public:
   void add() { count_.fetch_add(1, std::memory_order_acq_rel); }
-  void wait_for(int64_t team) const {
-    for (int spins = 0; count_.load(std::memory_order_acquire) < team;) {
+  void wait_for(int64_t count) const {
+    for (int spins = 0; count_.load(std::memory_order_acquire) < count;) {
       if (spins < kSpins) {
         ++spins;
         _mm_pause();
@@ -100,8 +100,7 @@ void Stages::add(int64_t rows, int64_t row_bytes, Part part) {
   const int64_t rows_per_task =
       std::max<int64_t>(1, kBytesPerTask / std::max<int64_t>(1, row_bytes));
   const int64_t tasks = (rows + rows_per_task - 1) / rows_per_task;
-  WEFT_CHECK(tasks < int64_t{1} << 32 && stages_.size() < kMost, tasks, " tasks of stage ",
-             stages_.size());
+  WEFT_CHECK(tasks < int64_t{1} << 32, tasks, " tasks of stage ", stages_.size());
   bytes_ = std::max(bytes_, rows * row_bytes);
   stages_.push_back({rows, rows_per_task, tasks, std::move(part)});
 }
@@ -109,19 +108,23 @@ void Stages::add(int64_t rows, int64_t row_bytes, Part part) {
 void Stages::run() const {
   const int64_t threads =
       std::clamp<int64_t>((bytes_ + kBytesPerThread - 1) / kBytesPerThread, 1, max_threads());
-  std::vector<TaskShare> shares(stages_.size() * static_cast<size_t>(threads));
-  for (size_t s = 0; s < stages_.size(); ++s) {
-    for (int64_t i = 0; i < threads; ++i) {
-      shares[s * threads + i].assign(i * stages_[s].tasks / threads,
-                                     (i + 1) * stages_[s].tasks / threads);
-    }
-  }
+  // Of every other stage, so that few of them go through the caches.
+  std::vector<TaskShare> shares(2 * static_cast<size_t>(threads));
+  const auto share_of = [&](size_t s, int64_t thread) -> TaskShare& {
+    return shares[s % 2 * threads + thread];
+  };
+  const auto assign = [&](size_t s, int64_t thread) {
+    if (s == stages_.size()) return;
+    const int64_t tasks = stages_[s].tasks;
+    share_of(s, thread).assign(thread * tasks / threads, (thread + 1) * tasks / threads);
+  };
+  for (int64_t thread = 0; thread < threads && !stages_.empty(); ++thread) assign(0, thread);
   // The thread's share, and then what others have not begun of theirs.
   const auto run_stage = [&](size_t s, int64_t thread) {
     const Stage& stage = stages_[s];
     const bool shared = stage.tasks >= kWorthSharing * threads;
     for (int64_t step = 0; step < threads; ++step) {
-      TaskShare& share = shares[s * threads + (thread + step) % threads];
+      TaskShare& share = share_of(s, (thread + step) % threads);
       const auto next = [&] {
         if (!shared) return share.take_all();
         return step == 0 ? share.take_front() : share.take_back();
@@ -133,7 +136,7 @@ void Stages::run() const {
       }
     }
   };
-  Arrivals arrivals[kMost];
+  Arrivals arrivals;
   // Never a team of another size than LibTorch's: libgomp would end threads and start them again.
   // libgomp's own barrier makes a system call each time, which takes longer than some stages.
 #pragma omp parallel if (threads > 1)
@@ -141,9 +144,12 @@ void Stages::run() const {
     const int64_t thread = omp_get_thread_num();
     const auto team = std::min<int64_t>(threads, omp_get_num_threads());
     for (size_t s = 0; s < stages_.size() && thread < team; ++s) {
-      if (s > 0) arrivals[s - 1].wait_for(team);
+      arrivals.wait_for(static_cast<int64_t>(s) * team);
       run_stage(s, thread);
-      arrivals[s].add();
+      // Nobody looks at the shares of the stage before this one any more. A thread gives the next
+      // stage's to those that the team lacks, too.
+      for (int64_t i = thread; i < threads; i += team) assign(s + 1, i);
+      arrivals.add();
     }
   }
 }

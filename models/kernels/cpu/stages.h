@@ -3,14 +3,13 @@
 // starting and joining threads for each of them would take as long again.
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <vector>
 
 namespace weft::cpu {
 
 class Stages final {
  public:
-  static constexpr size_t kMost = 8;
-
   // The rows begin .. end - 1 of a stage, on thread 0 <= `thread` < max_threads(). Called any
   // number of times a thread. It throws nothing and starts no threads.
   using Part = std::function<void(int64_t thread, int64_t begin, int64_t end)>;
@@ -18,11 +17,8 @@ class Stages final {
   // Most threads that take part: one within another parallel region.
   static int64_t max_threads();
 
-  Stages() { stages_.reserve(kMost); }
-
   // A stage of `rows` rows that reads `row_bytes` of memory for each, one behind the other. It
-  // begins once the stages before it are done, and runs its rows in any order. REQUIRES: no more
-  // than kMost stages.
+  // begins once the stages before it are done, and runs its rows in any order.
   void add(int64_t rows, int64_t row_bytes, Part part);
 
   // Runs all of them. Where a stage is long every thread takes its share from the front, half of
@@ -38,5 +34,25 @@ class Stages final {
   std::vector<Stage> stages_;
   int64_t bytes_ = 0;  // of the stage that reads most
 };
+
+// Work that is done again and again in stages, on the same memory.
+class StagedWork {
+ public:
+  StagedWork() = default;
+  StagedWork(const StagedWork&) = delete;
+  StagedWork& operator=(const StagedWork&) = delete;
+  virtual ~StagedWork() = default;
+
+  // The stages that do it once. They refer to this object, and are run before more are added.
+  virtual void add_to(Stages& stages) = 0;
+
+  void run() {
+    Stages stages;
+    add_to(stages);
+    stages.run();
+  }
+};
+
+using StagedWorkPtr = std::unique_ptr<StagedWork>;
 
 }  // namespace weft::cpu

@@ -6,7 +6,6 @@
 
 #include "models/kernels/cpu/kernel_for.h"
 #include "models/kernels/cpu/silu_mul.h"
-#include "models/kernels/cpu/stages.h"
 
 namespace weft::cpu {
 namespace {
@@ -24,12 +23,6 @@ struct Parts {
         silu_mul(WEFT_KERNEL_FOR(isa, silu_mul_range<S>)) {}
 };
 
-// Memory with unknown contents.
-template <class T>
-std::unique_ptr<T[]> unset(int64_t size) {
-  return std::make_unique_for_overwrite<T[]>(static_cast<size_t>(size));
-}
-
 // Rows begin .. end - 1 of matrices with `rows` rows each, one matrix after the other: f(matrix,
 // first, last).
 template <class F>
@@ -40,53 +33,54 @@ void for_each_matrix(int64_t rows, int64_t begin, int64_t end, const F& f) {
 }
 
 template <class S>
-class SwigluStages {
+class SwigluWork final : public StagedWork {
   using C = Compute<S>;
 
  public:
-  SwigluStages(const SwigluStep<S>& step, Isa isa)
+  SwigluWork(const SwigluStep<S>& step, Scratch& scratch, Isa isa)
       : step_(step),
         parts_(isa),
         tokens_(step.residual.rows),
         width_(step.residual.width),
         hidden_size_(step.hidden),
-        normed_(step.residual, Stages::max_threads()) {}
+        normed_(step.residual, Stages::max_threads(), scratch) {
+    const bool dense = step.router == nullptr;
+    const int64_t k = dense ? 1 : step.choice.top_k;
+    hidden_ = scratch.take<S>(2 * tokens_ * k * hidden_size_);
+    outputs_ = scratch.take<S>((dense ? 1 : k + 1) * tokens_ * width_);
+    if (dense) return;
+    logits_ = scratch.take<C>(tokens_ * step.choice.experts);
+    chosen_ = scratch.take<int64_t>(tokens_ * k);
+    weights_ = scratch.take<C>(tokens_ * k);
+  }
 
-  void run() {
-    Stages stages;
+  void add_to(Stages& stages) override {
+    normed_.reset();
     if (step_.router == nullptr) {
       add_dense(stages);
     } else {
       add_experts(stages);
     }
-    stages.run();
   }
 
  private:
   static constexpr int64_t kBytes = sizeof(S);
 
   void add_dense(Stages& stages) {
-    hidden_ = unset<S>(2 * tokens_ * hidden_size_);
-    outputs_ = unset<S>(tokens_ * width_);
     stages.add(hidden_size_, 2 * width_ * kBytes,
                [this](int64_t thread, int64_t begin, int64_t end) {
-                 make_hidden(normed_.on(thread), /*expert=*/0, hidden_.get(), begin, end);
+                 make_hidden(normed_.on(thread), /*expert=*/0, hidden_, begin, end);
                });
     stages.add(width_, hidden_size_ * kBytes, [this](int64_t, int64_t begin, int64_t end) {
-      const LinearInput<S> input = {hidden_.get(), tokens_, hidden_size_, hidden_size_};
-      parts_.linear(input, {width_, step_.down, hidden_size_, step_.down_bias, outputs_.get()},
-                    begin, end);
-      add_to_residual(step_.residual, outputs_.get(), 0, tokens_, begin, end);
+      const LinearInput<S> input = {hidden_, tokens_, hidden_size_, hidden_size_};
+      parts_.linear(input, {width_, step_.down, hidden_size_, step_.down_bias, outputs_}, begin,
+                    end);
+      add_to_residual(step_.residual, outputs_, 0, tokens_, begin, end);
     });
   }
 
   void add_experts(Stages& stages) {
     const int64_t k = step_.choice.top_k, experts = step_.choice.experts;
-    logits_ = unset<C>(tokens_ * experts);
-    chosen_ = unset<int64_t>(tokens_ * k);
-    weights_ = unset<C>(tokens_ * k);
-    hidden_ = unset<S>(2 * tokens_ * k * hidden_size_);
-    outputs_ = unset<S>((k + 1) * tokens_ * width_);
     stages.add(experts, width_ * static_cast<int64_t>(sizeof(C)),
                [this](int64_t thread, int64_t begin, int64_t end) {
                  route(normed_.on(thread), begin, end);
@@ -120,24 +114,23 @@ class SwigluStages {
     std::vector<C> wide(static_cast<size_t>(tokens_ * width_));
     const auto* narrow = reinterpret_cast<const LibTorchType<S>*>(x.data);
     std::copy(narrow, narrow + wide.size(), wide.begin());
-    const LinearRows<C> router = {step_.choice.experts, step_.router, width_, nullptr,
-                                  logits_.get()};
+    const LinearRows<C> router = {step_.choice.experts, step_.router, width_, nullptr, logits_};
     parts_.route({wide.data(), tokens_, width_, width_}, router, begin, end);
   }
 
   void choose() {
     const int64_t k = step_.choice.top_k, experts = step_.choice.experts;
     for (int64_t token = 0; token < tokens_; ++token) {
-      choose_experts<C>(step_.choice, logits_.get() + token * experts, chosen_.get() + token * k,
-                        weights_.get() + token * k);
+      choose_experts<C>(step_.choice, logits_ + token * experts, chosen_ + token * k,
+                        weights_ + token * k);
     }
   }
 
   void hidden_of_experts(const LinearInput<S>& x, int64_t begin, int64_t end) {
     for_each_matrix(hidden_size_, begin, end, [&](int64_t i, int64_t first, int64_t last) {
       const S* token = x.data + i / step_.choice.top_k * width_;
-      make_hidden({token, 1, width_, width_}, chosen_[i], hidden_.get() + 2 * i * hidden_size_,
-                  first, last);
+      make_hidden({token, 1, width_, width_}, chosen_[i], hidden_ + 2 * i * hidden_size_, first,
+                  last);
     });
   }
 
@@ -148,9 +141,9 @@ class SwigluStages {
       sum.assign(static_cast<size_t>(last - first), C{0});
       for (int64_t slot = 0; slot < k; ++slot) {
         const int64_t i = token * k + slot;
-        S* const y = outputs_.get() + (1 + slot) * size + token * width_;
+        S* const y = outputs_ + (1 + slot) * size + token * width_;
         parts_.linear(
-            {hidden_.get() + 2 * i * hidden_size_, 1, hidden_size_, hidden_size_},
+            {hidden_ + 2 * i * hidden_size_, 1, hidden_size_, hidden_size_},
             {width_, step_.down + chosen_[i] * width_ * hidden_size_, hidden_size_, nullptr, y},
             first, last);
         const auto* values = reinterpret_cast<const LibTorchType<S>*>(y);
@@ -158,31 +151,31 @@ class SwigluStages {
           sum[j - first] += weights_[i] * static_cast<C>(values[j]);
         }
       }
-      S* const total = outputs_.get() + token * width_;
+      S* const total = outputs_ + token * width_;
       std::copy(sum.begin(), sum.end(), reinterpret_cast<LibTorchType<S>*>(total) + first);
       add_to_residual(step_.residual, total, token, 1, first, last);
     });
   }
 
-  const SwigluStep<S>& step_;
+  const SwigluStep<S> step_;
   const Parts<S> parts_;
   const int64_t tokens_, width_, hidden_size_;
-  const NormedResidual<S> normed_;
-  std::unique_ptr<C[]> logits_, weights_;  // [n, E], [n, k]
-  std::unique_ptr<int64_t[]> chosen_;      // [n, k]
-  std::unique_ptr<S[]> hidden_;            // [2, n, f]; of experts [n k, 2, f]
-  std::unique_ptr<S[]> outputs_;           // [n, d]; of experts [1 + k, n, d], the sum first
+  NormedResidual<S> normed_;
+  C *logits_ = nullptr, *weights_ = nullptr;  // [n, E], [n, k]
+  int64_t* chosen_ = nullptr;                 // [n, k]
+  S* hidden_;                                 // [2, n, f]; of experts [n k, 2, f]
+  S* outputs_;                                // [n, d]; of experts [1 + k, n, d], the sum first
 };
 
 }  // namespace
 
 template <class S>
-void swiglu_step(const SwigluStep<S>& step, Isa isa) {
-  SwigluStages<S>(step, isa).run();
+StagedWorkPtr swiglu_work(const SwigluStep<S>& step, Scratch& scratch, Isa isa) {
+  return std::make_unique<SwigluWork<S>>(step, scratch, isa);
 }
 
-template void swiglu_step<float>(const SwigluStep<float>&, Isa);
-template void swiglu_step<double>(const SwigluStep<double>&, Isa);
-template void swiglu_step<Bf16>(const SwigluStep<Bf16>&, Isa);
+template StagedWorkPtr swiglu_work<float>(const SwigluStep<float>&, Scratch&, Isa);
+template StagedWorkPtr swiglu_work<double>(const SwigluStep<double>&, Scratch&, Isa);
+template StagedWorkPtr swiglu_work<Bf16>(const SwigluStep<Bf16>&, Scratch&, Isa);
 
 }  // namespace weft::cpu

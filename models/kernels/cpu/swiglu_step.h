@@ -3,6 +3,7 @@
 // that meet in between instead of being started and joined for each.
 #include "models/kernels/cpu/choose_experts.h"
 #include "models/kernels/cpu/residual.h"
+#include "models/kernels/cpu/stages.h"
 
 namespace weft::cpu {
 
@@ -17,7 +18,8 @@ struct SwigluStep {
   ExpertChoice choice;
 };
 
+// `scratch` outlives it.
 template <class S>
-void swiglu_step(const SwigluStep<S>& step, Isa isa);
+StagedWorkPtr swiglu_work(const SwigluStep<S>& step, Scratch& scratch, Isa isa);
 
 }  // namespace weft::cpu
