@@ -3,7 +3,7 @@
 import importlib.util
 import statistics
 
-from workers import Setup, kernel_peer, table_head, table_row, weft_kernels
+from workers import Setup, WorkerFailed, kernel_peer, table_head, table_row, weft_kernels
 
 # Rows, tokens, heads and their width; rows, tokens, channels and states.
 CASES = {
@@ -41,7 +41,11 @@ def report(setup: Setup, repetitions: int, precisions: list[str]) -> None:
             for sizes in cases[setup.device]:
                 for precision in precisions:
                     line = " ".join(map(str, (kernel, precision, *sizes)))
-                    ours, theirs = compare(line, peer, setup, repetitions)
+                    try:
+                        ours, theirs = compare(line, peer, setup, repetitions)
+                    except WorkerFailed as failure:
+                        print(table_row([line, peer, str(failure).splitlines()[-1]]), flush=True)
+                        continue
                     print(table_row([kernel, " x ".join(map(str, sizes)), precision, f"{ours:.3f}",
                                      f"{theirs:.3f} ({peer})", f"{theirs / ours:.2f}"]), flush=True)
     if setup.device == "cuda" and "mamba-ssm" not in peers_of("scan", setup):

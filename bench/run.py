@@ -50,7 +50,7 @@ def main() -> int:
     parser.add_argument("--plot", metavar="FILE.svg",
                         help="where peaks draws memory against length (default: peaks.svg in the "
                              "build folder's bench/)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     for part in arguments.parts:
         if part not in PARTS:
             parser.error(f"no part '{part}'; there are {', '.join(PARTS)}")

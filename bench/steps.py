@@ -5,7 +5,7 @@ import math
 import statistics
 from dataclasses import dataclass
 
-from workers import Setup, Worker, allocators, peer, table_head, table_row, weft
+from workers import Setup, Worker, WorkerFailed, allocators, peer, table_head, table_row, weft
 
 
 @dataclass
@@ -88,6 +88,8 @@ def compare(name: str, precision: str, setup: Setup, repetitions: int) -> str:
         shares.append(flops / (times["weft"][-1] / 1e3) / peak)
     median = {key: statistics.median(values) for key, values in times.items()}
     memory = {key: worker.ask("info")["peak_mib"] for key, worker in workers.items()}
+    if setup.device != "cpu":  # the matrices of `peak` are tensors, too
+        memory["weft"] = about["weft"]["peak_mib"]
     discarded = sum(worker.discarded for worker in workers.values())
     for worker in workers.values():
         worker.close()
@@ -110,4 +112,7 @@ def report(setup: Setup, repetitions: int, only: list[str], precisions: list[str
             print(table_row([f"{name}: {package} is not installed here"]), flush=True)
             continue
         for precision in (p for p in work.precisions if p in precisions):
-            print(compare(name, precision, setup, repetitions), flush=True)
+            try:
+                print(compare(name, precision, setup, repetitions), flush=True)
+            except WorkerFailed as failure:
+                print(table_row([name, precision, str(failure).splitlines()[-1]]), flush=True)

@@ -68,7 +68,8 @@ class CausalLM final {
  private:
   ModelConfig config_;
   Tensor embed(const Tensor& tokens, const Tensor& positions) const;
-  // The residual stream [Bz, T, d] behind the last layer; otherwise extend.
+  // The residual stream [Bz, T, d] behind the last layer; otherwise extend. For what has no plan:
+  // many tokens, a GPU, LayerNorm, Mamba-2, activations other than SwiGLU, rope `dynamic`.
   Tensor advance(const Tensor& tokens, DecodingState& state) const;
   // The state's plan, a new one where it doesn't fit; null if these are not single tokens, or there
   // are no kernels for them.

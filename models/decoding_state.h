@@ -40,7 +40,7 @@ struct DecodingState {
   std::vector<LayerState> layers;
   std::vector<int64_t> lengths;     // [Bz] tokens that each row has seen
   int64_t capacity = 0;             // tokens that a row may have in all
-  RopeFrequencies frequencies;      // of the layers that rotate
+  RopeFrequencies frequencies;      // of the layers that rotate, without a plan
   std::shared_ptr<TokenPlan> plan;  // models/token_plan.h; of the last token, or none
 
   int64_t rows() const { return static_cast<int64_t>(lengths.size()); }

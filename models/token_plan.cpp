@@ -82,7 +82,9 @@ TokenPlan::TokenPlan(const Parts& parts, const Tensor& x, DecodingState& state)
 }
 
 bool TokenPlan::fits(const Parts& parts, const DecodingState& state) const {
-  bool same = &parts.blocks == &parts_.blocks && state.rows() == x_.size(0) &&
+  // Another model may be where one was, but not with its tensors, which are kept here.
+  bool same = &parts.blocks == &parts_.blocks && parts.embedding.is_same(parts_.embedding) &&
+              parts.head.is_same(parts_.head) && state.rows() == x_.size(0) &&
               threads_ == cpu::Stages::max_threads();
   size_t count = 0;
   for_each_tensor(state, [&](const Tensor& tensor) {

@@ -18,15 +18,18 @@ class TokenPlan final {
  public:
   // The parts of a model, which outlive its plans.
   struct Parts {
-    const Tensor& embedding;  // [V, d]
+    Tensor embedding;  // [V, d]
     const std::vector<Block>& blocks;
     const Norm& final_norm;
-    const Tensor& head;     // [V, d] in the compute type
+    Tensor head;            // [V, d] in the compute type
     at::ScalarType stream;  // of the residual stream
   };
 
   // Null if the model has no kernels for that: see Block::can_decode and Norm::can_decode.
   static std::shared_ptr<TokenPlan> make(const Parts& parts, DecodingState& state);
+
+  TokenPlan(const TokenPlan&) = delete;
+  TokenPlan& operator=(const TokenPlan&) = delete;
 
   // Whether this is a plan of that model for `state`: its tensors are the same, whatever is in
   // them.

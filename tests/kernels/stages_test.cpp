@@ -99,6 +99,15 @@ TEST_F(StagesTest, ASmallerTeamDoesAllTheWork) {
   EXPECT_EQ(Stages::max_threads(), 4);
   EXPECT_EQ(runs_of(1000, kMuch), std::vector<int>(1000, 1));
   EXPECT_EQ(runs_of(3, kMuch), std::vector<int>(3, 1));
+  std::vector<int> runs(5 * 700);
+  Stages stages;
+  for (int stage = 0; stage < 5; ++stage) {
+    stages.add(700, kMuch, [&runs, stage](int64_t, int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) ++runs[static_cast<size_t>(stage * 700 + row)];
+    });
+  }
+  stages.run();
+  EXPECT_EQ(runs, std::vector<int>(runs.size(), 1));
   omp_set_max_active_levels(levels);
 }
 

@@ -74,6 +74,41 @@ TEST_F(TokenPlans, GiveTheLogitsOfTheWholeSequence) {
   EXPECT_EQ(state.lengths, (Ids{kTokens + 2, kTokens + 7}));
 }
 
+// A token's attention is in parts of 512 slots: in two of them at the end.
+TEST_F(TokenPlans, GiveTheLogitsOfALongSequence) {
+  constexpr int64_t kTokens = 600, kPrompt = 500;
+  const TinyModel model(tiny_recipe(Family::kLlama, 2), {at::kDouble, at::kDouble, at::kCPU});
+  const Ids ids = text(kTokens, 3);
+  const Tensor whole = whole_logits(*model, ids);
+  DecodingState state = model->new_state(1, kTokens);
+  model->extend(token_row(ids).narrow(1, 0, kPrompt), state);
+  for (int64_t i = kPrompt; i < kTokens; ++i) {
+    const Tensor logits = next(model, {ids[static_cast<size_t>(i)]}, state);
+    EXPECT_LE(max_difference(logits[0], whole[i]), kClose) << i;
+  }
+}
+
+// Rounded where layers of their own round, whether the residual stream is in fp32 or not. Without
+// experts, of which a last bit may choose others.
+TEST_F(TokenPlans, GiveTheLogitsOfOperatorsInBf16) {
+  for (const bool residual_fp32 : {false, true}) {
+    ModelRecipe recipe = planned();
+    recipe.layout.feed_forward = "D";
+    ModelConfig config = built(recipe);
+    config.residual_fp32 = residual_fp32;
+    const TinyModel model(config, {at::kFloat, at::kBFloat16, at::kCPU});
+    DecodingState state = model->new_state(1, 5), nine = model->new_state(9, 5);
+    for (const int64_t token : {3, 8, 1, 30, 2}) {
+      const Tensor logits = next(model, {token}, state);
+      const Tensor operators = next(model, Ids(9, token), nine);  // too many rows for kernels
+      EXPECT_EQ(logits.scalar_type(), at::kFloat);
+      EXPECT_LE(max_difference(logits[0], operators[4]), 0.05 * max_magnitude(operators));
+    }
+    EXPECT_NE(state.plan, nullptr);
+    EXPECT_EQ(nine.plan, nullptr);
+  }
+}
+
 TEST_F(TokenPlans, StayUntilTheStateOrTheThreadsAreOthers) {
   const TinyModel model(planned(), {at::kDouble, at::kDouble, at::kCPU});
   DecodingState state = model->new_state(2, 9);

@@ -26,12 +26,12 @@ class HeadWork final : public StagedWork {
     auto* const logits = static_cast<C*>(*step_.logits);
     stages.add(step_.vocab, step_.residual.width * static_cast<int64_t>(sizeof(S)),
                [this, logits](int64_t thread, int64_t begin, int64_t end) {
-                 run(thread, begin, end, logits);
+                 write_logits(thread, begin, end, logits);
                });
   }
 
  private:
-  void run(int64_t thread, int64_t begin, int64_t end, C* logits) const {
+  void write_logits(int64_t thread, int64_t begin, int64_t end, C* logits) const {
     LinearRows<S> head = {step_.vocab, step_.head, step_.residual.width, nullptr, rounded_};
     if constexpr (!kWidened) head.y = logits;
     linear_(normed_.on(thread), head, begin, end);

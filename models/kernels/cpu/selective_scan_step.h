@@ -67,7 +67,7 @@ inline void scan_step_row(const ScanForward<S>& scan, const ScanTask& task,
   const S* z_row = at(in.z, task.b, 0, task.first);
   S* y = at(scan.y, task.b, 0, task.first);
   // The next group's rates and states lie too far from this one's for the processor to see them
-  // coming; asked for one by one, they arrive beside the arithmetic.
+  // coming; asked for a channel at a time, at least their first lines arrive beside the arithmetic.
   const bool more = task.first + kScanGroup < in.shape.channels;
   const C* next_state = (scan.initial_state == nullptr ? scan.final_state : scan.initial_state) +
                         row + int64_t{kScanGroup} * states;

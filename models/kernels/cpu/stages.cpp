@@ -108,7 +108,7 @@ void Stages::add(int64_t rows, int64_t row_bytes, Part part) {
 void Stages::run() const {
   const int64_t threads =
       std::clamp<int64_t>((bytes_ + kBytesPerThread - 1) / kBytesPerThread, 1, max_threads());
-  // Of every other stage, so that few of them go through the caches.
+  // Of a stage and the next one, in turn: few lines of the caches, however many stages there are.
   std::vector<TaskShare> shares(2 * static_cast<size_t>(threads));
   const auto share_of = [&](size_t s, int64_t thread) -> TaskShare& {
     return shares[s % 2 * threads + thread];
