@@ -82,7 +82,7 @@ class AttentionLayerWork final : public StagedWork {
  public:
   AttentionLayerWork(const AttentionLayer<S>& layer, Scratch& scratch, Isa isa)
       : layer_(layer),
-        linear_(WEFT_KERNEL_FOR(isa, row_linear_part<S>)),
+        linear_(row_linear_kernel<S>(isa)),
         norm_(WEFT_KERNEL_FOR(best_isa(), rms_norm_rows<S, S>)),
         normed_(layer.residual, Stages::max_threads(), scratch),
         attention_(layer.step, scratch, isa) {}
@@ -129,7 +129,7 @@ class AttentionLayerWork final : public StagedWork {
   }
 
   const AttentionLayer<S> layer_;
-  decltype(&baseline::row_linear_part<S>) linear_;
+  RowLinearPart<S> linear_;
   decltype(&baseline::rms_norm_rows<S, S>) norm_;
   NormedResidual<S> normed_;
   AttentionWork<S> attention_;

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "models/kernels/cpu/kernel_for.h"
+#include "models/kernels/cpu/row_linear_span.h"
 
 namespace weft::cpu {
 
@@ -17,7 +17,7 @@ class HeadWork final : public StagedWork {
  public:
   HeadWork(const HeadStep<S>& step, Scratch& scratch, Isa isa)
       : step_(step),
-        linear_(WEFT_KERNEL_FOR(isa, row_linear_part<S>)),
+        linear_(row_linear_kernel<S>(isa)),
         normed_(step.residual, Stages::max_threads(), scratch),
         rounded_(kWidened ? scratch.take<S>(step.residual.rows * step.vocab) : nullptr) {}
 
@@ -45,7 +45,7 @@ class HeadWork final : public StagedWork {
   }
 
   const HeadStep<S> step_;
-  decltype(&baseline::row_linear_part<S>) linear_;
+  RowLinearPart<S> linear_;
   NormedResidual<S> normed_;
   S* const rounded_;  // logits in the head's type, where the wide one is another
 };

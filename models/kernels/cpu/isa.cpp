@@ -10,13 +10,18 @@ bool is_supported(Isa isa) {
       return __builtin_cpu_supports("x86-64-v3");
     case Isa::kAvx512:
       return __builtin_cpu_supports("x86-64-v4");
+    case Isa::kAvx512Bf16:
+      return __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16");
   }
   return false;
 }
 
 Isa best_isa() {
-  if (is_supported(Isa::kAvx512)) return Isa::kAvx512;
-  return is_supported(Isa::kAvx2) ? Isa::kAvx2 : Isa::kBaseline;
+  Isa best = Isa::kBaseline;
+  for (const Isa isa : kAllIsas) {
+    if (is_supported(isa)) best = isa;
+  }
+  return best;
 }
 
 }  // namespace weft::cpu

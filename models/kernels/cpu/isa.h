@@ -1,11 +1,11 @@
 #pragma once
-// The instruction sets that CPU kernels are compiled for.
+// The instruction sets that CPU kernels are compiled for, each with all of those before it.
 
 namespace weft::cpu {
 
-enum class Isa { kBaseline, kAvx2, kAvx512 };
+enum class Isa { kBaseline, kAvx2, kAvx512, kAvx512Bf16 };
 
-inline constexpr Isa kAllIsas[] = {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512};
+inline constexpr Isa kAllIsas[] = {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16};
 
 // Whether this processor runs kernels compiled for `isa`.
 bool is_supported(Isa isa);

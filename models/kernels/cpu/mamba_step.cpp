@@ -13,12 +13,12 @@ namespace {
 template <class S>
 struct Parts {
   decltype(&baseline::conv_step_task<S>) conv;
-  decltype(&baseline::row_linear_part<S>) linear;
+  RowLinearPart<S> linear;
   decltype(&baseline::scan_step_task<S>) scan;
 
   explicit Parts(Isa isa)
       : conv(WEFT_KERNEL_FOR(isa, conv_step_task<S>)),
-        linear(WEFT_KERNEL_FOR(isa, row_linear_part<S>)),
+        linear(row_linear_kernel<S>(isa)),
         scan(WEFT_KERNEL_FOR(isa, scan_step_task<S>)) {}
 };
 

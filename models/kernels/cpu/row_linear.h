@@ -43,6 +43,7 @@ void row_linear(const LinearInput<S>& x, const LinearLayers<S>& layers, Isa isa)
 WEFT_DECLARE_ROW_LINEAR(baseline)
 WEFT_DECLARE_ROW_LINEAR(avx2)
 WEFT_DECLARE_ROW_LINEAR(avx512)
+WEFT_DECLARE_ROW_LINEAR(avx512_bf16)  // Bf16 alone
 #undef WEFT_DECLARE_ROW_LINEAR
 
 }  // namespace weft::cpu

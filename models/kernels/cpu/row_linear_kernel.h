@@ -60,21 +60,52 @@ inline Pair<Compute<S>> load_pair(const S* from, int count) {
 }
 #endif
 
-// sum[k * kRows + r] += x row k * weight row r. load(p) is the pair of vectors at p.
+// The sum of an output, of products of what load() reads.
+template <class S>
+struct Sum {
+  using C = Compute<S>;
+  using Loaded = Pair<C>;
+  Pair<C> of = {};
+
+  static Loaded load(const S* from) { return load_pair(from); }
+  static Loaded load(const S* from, int count) { return load_pair(from, count); }
+  void add(const Loaded& v, const Loaded& w) {
+    of.a += v.a * w.a;
+    of.b += v.b * w.b;
+  }
+  Vec<C> lanes() const { return of.a + of.b; }
+};
+
+#if defined(__AVX512BF16__)
+// The processor's own products of bf16, two to a lane.
+template <>
+struct Sum<Bf16> {
+  using Loaded = __m512bh;
+  __m512 of = {};
+
+  static Loaded load(const Bf16* from) {
+    return reinterpret_cast<Loaded>(_mm512_loadu_si512(from));
+  }
+  static Loaded load(const Bf16* from, int count) {
+    return reinterpret_cast<Loaded>(_mm512_maskz_loadu_epi16(first_lanes(count), from));
+  }
+  void add(const Loaded& v, const Loaded& w) { of = _mm512_dpbf16_ps(of, v, w); }
+  Vec<float> lanes() const { return of; }
+};
+#endif
+
+// sum[k * kRows + r] += x row k * weight row r. load(p) is what is at p.
 template <int kX, int kRows, class S, class Load>
 inline void add_products(const S* x, int64_t x_stride, const S* weight, int64_t weight_stride,
-                         const Load& load, Pair<Compute<S>> (&sum)[kX * kRows]) {
-  Pair<Compute<S>> w[kRows];
+                         const Load& load, Sum<S> (&sum)[kX * kRows]) {
+  typename Sum<S>::Loaded w[kRows];
 #pragma GCC unroll 2
   for (int r = 0; r < kRows; ++r) w[r] = load(weight + r * weight_stride);
 #pragma GCC unroll 4
   for (int k = 0; k < kX; ++k) {
-    const Pair<Compute<S>> v = load(x + k * x_stride);
+    const auto v = load(x + k * x_stride);
 #pragma GCC unroll 2
-    for (int r = 0; r < kRows; ++r) {
-      sum[k * kRows + r].a += v.a * w[r].a;
-      sum[k * kRows + r].b += v.b * w[r].b;
-    }
+    for (int r = 0; r < kRows; ++r) sum[k * kRows + r].add(v, w[r]);
   }
 }
 
@@ -97,7 +128,7 @@ inline Vec<C> sum_few_lanes(Vec<C>* rows) {
 
 // Rounds and stores the outputs that the sums are of.
 template <int kX, int kRows, class S, class C = Compute<S>>
-inline void store_sums(const Pair<C> (&sum)[kX * kRows], int64_t row, const LinearRows<S>& layer,
+inline void store_sums(const Sum<S> (&sum)[kX * kRows], int64_t row, const LinearRows<S>& layer,
                        int64_t first) {
   constexpr int kCount = kX * kRows, kAtOnce = kCount < kLanes<C> ? kCount : kLanes<C>;
 #pragma GCC unroll 2
@@ -106,7 +137,7 @@ inline void store_sums(const Pair<C> (&sum)[kX * kRows], int64_t row, const Line
 #pragma GCC unroll 8
     for (int i = 0; i < kAtOnce; ++i) {
       const int from = begin + i < kCount ? begin + i : begin;
-      rows[i] = sum[from].a + sum[from].b;
+      rows[i] = sum[from].lanes();
     }
     Vec<C> y = sum_few_lanes<kAtOnce, C>(rows);
     if (layer.bias != nullptr) {
@@ -131,16 +162,16 @@ inline void row_linear_block(const LinearInput<S>& x, int64_t row, const LinearR
   const int64_t x_stride = x.stride, weight_stride = layer.weight_stride;
   const S* from = x.data + row * x_stride;
   const S* weight = layer.weight + first * weight_stride;
-  Pair<Compute<S>> sum[kX * kRows] = {};
+  Sum<S> sum[kX * kRows];
   int64_t left = x.in;
   for (; left >= kStep; left -= kStep, from += kStep, weight += kStep) {
     add_products<kX, kRows>(
-        from, x_stride, weight, weight_stride, [](const S* p) { return load_pair(p); }, sum);
+        from, x_stride, weight, weight_stride, [](const S* p) { return Sum<S>::load(p); }, sum);
   }
   if (left > 0) {
     add_products<kX, kRows>(
         from, x_stride, weight, weight_stride,
-        [count = static_cast<int>(left)](const S* p) { return load_pair(p, count); }, sum);
+        [count = static_cast<int>(left)](const S* p) { return Sum<S>::load(p, count); }, sum);
   }
   store_sums<kX, kRows, S>(sum, row, layer, first);
 }
@@ -170,16 +201,12 @@ inline void row_linear_lanes(const LinearInput<S>& x, const LinearRows<S>& layer
   Vec<C> sums[kLanes<C>];
   for (int r = 0; r < kLanes<C>; ++r) {
     const S* weight = layer.weight + (first + r) * layer.weight_stride;
-    Pair<C> sum = {};
-    const auto add = [&](const Pair<C>& w, const Pair<C>& v) {
-      sum.a += v.a * w.a;
-      sum.b += v.b * w.b;
-    };
+    Sum<S> sum;
     for (int i = 0; i < full; ++i)
-      add(load_pair(weight + i * kStep), load_pair(x.data + i * kStep));
+      sum.add(Sum<S>::load(x.data + i * kStep), Sum<S>::load(weight + i * kStep));
     if (left > 0)
-      add(load_pair(weight + full * kStep, left), load_pair(x.data + full * kStep, left));
-    sums[r] = sum.a + sum.b;
+      sum.add(Sum<S>::load(x.data + full * kStep, left), Sum<S>::load(weight + full * kStep, left));
+    sums[r] = sum.lanes();
   }
   Vec<C> y = sum_lanes<C>(sums);
   if (layer.bias != nullptr) y += load_full(layer.bias + first);

@@ -1,11 +1,26 @@
 #pragma once
-// Several linear layers as one row of outputs. Apart from row_linear.h, which is read by files
-// compiled for one instruction set and must have no inline functions.
+// The kernel of row_linear.h for an instruction set, and several linear layers as one row of
+// outputs. Apart from row_linear.h, which is read by files compiled for one instruction set and
+// must have no inline functions.
 #include <algorithm>
+#include <type_traits>
 
+#include "models/kernels/cpu/kernel_for.h"
 #include "models/kernels/cpu/row_linear.h"
 
 namespace weft::cpu {
+
+template <class S>
+using RowLinearPart = decltype(&baseline::row_linear_part<S>);
+
+// The version for an instruction set.
+template <class S>
+RowLinearPart<S> row_linear_kernel(Isa isa) {
+  if constexpr (std::is_same_v<S, Bf16>) {
+    if (isa == Isa::kAvx512Bf16) return avx512_bf16::row_linear_part<S>;
+  }
+  return WEFT_KERNEL_FOR(isa, row_linear_part<S>);
+}
 
 template <class S>
 int64_t outputs_of(const LinearLayers<S>& layers) {
@@ -14,10 +29,10 @@ int64_t outputs_of(const LinearLayers<S>& layers) {
   return out;
 }
 
-// Outputs begin .. end - 1 of them; `part` is row_linear_part of an instruction set.
-template <class S, class Part>
+// Outputs begin .. end - 1 of them.
+template <class S>
 void row_linear_span(const LinearInput<S>& x, const LinearLayers<S>& layers, int64_t begin,
-                     int64_t end, const Part& part) {
+                     int64_t end, RowLinearPart<S> part) {
   for (int64_t l = 0, offset = 0; l < layers.count; offset += layers.data[l++].out) {
     const int64_t first = std::max<int64_t>(begin - offset, 0);
     const int64_t last = std::min(end - offset, layers.data[l].out);

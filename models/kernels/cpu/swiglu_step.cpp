@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <memory>
-#include <vector>
 
 #include "models/kernels/cpu/kernel_for.h"
+#include "models/kernels/cpu/row_linear_span.h"
 #include "models/kernels/cpu/silu_mul.h"
 
 namespace weft::cpu {
@@ -13,13 +13,13 @@ namespace {
 // The kernels of the parts for an instruction set.
 template <class S>
 struct Parts {
-  decltype(&baseline::row_linear_part<S>) linear;
-  decltype(&baseline::row_linear_part<Compute<S>>) route;
+  RowLinearPart<S> linear;
+  RowLinearPart<Compute<S>> route;
   decltype(&baseline::silu_mul_range<S>) silu_mul;
 
   explicit Parts(Isa isa)
-      : linear(WEFT_KERNEL_FOR(isa, row_linear_part<S>)),
-        route(WEFT_KERNEL_FOR(isa, row_linear_part<Compute<S>>)),
+      : linear(row_linear_kernel<S>(isa)),
+        route(row_linear_kernel<Compute<S>>(isa)),
         silu_mul(WEFT_KERNEL_FOR(isa, silu_mul_range<S>)) {}
 };
 
@@ -49,6 +49,7 @@ class SwigluWork final : public StagedWork {
     hidden_ = scratch.take<S>(2 * tokens_ * k * hidden_size_);
     outputs_ = scratch.take<S>((dense ? 1 : k + 1) * tokens_ * width_);
     if (dense) return;
+    wide_ = scratch.take<C>(Stages::max_threads() * thread_numbers());
     logits_ = scratch.take<C>(tokens_ * step.choice.experts);
     chosen_ = scratch.take<int64_t>(tokens_ * k);
     weights_ = scratch.take<C>(tokens_ * k);
@@ -82,9 +83,7 @@ class SwigluWork final : public StagedWork {
   void add_experts(Stages& stages) {
     const int64_t k = step_.choice.top_k, experts = step_.choice.experts;
     stages.add(experts, width_ * static_cast<int64_t>(sizeof(C)),
-               [this](int64_t thread, int64_t begin, int64_t end) {
-                 route(normed_.on(thread), begin, end);
-               });
+               [this](int64_t thread, int64_t begin, int64_t end) { route(thread, begin, end); });
     stages.add(1, experts * static_cast<int64_t>(sizeof(C)),
                [this](int64_t, int64_t, int64_t) { choose(); });
     stages.add(tokens_ * k * hidden_size_, 2 * width_ * kBytes,
@@ -92,7 +91,15 @@ class SwigluWork final : public StagedWork {
                  hidden_of_experts(normed_.on(thread), begin, end);
                });
     stages.add(tokens_ * width_, k * hidden_size_ * kBytes,
-               [this](int64_t, int64_t begin, int64_t end) { outputs_of_experts(begin, end); });
+               [this](int64_t thread, int64_t begin, int64_t end) {
+                 outputs_of_experts(wide_ + thread * thread_numbers(), begin, end);
+               });
+  }
+
+  // Whole lines of the caches.
+  int64_t thread_numbers() const {
+    constexpr int64_t kBytesOf = sizeof(C);
+    return to_lines(tokens_ * width_ * kBytesOf) / kBytesOf;
   }
 
   // silu(gate x) * up x of the rows of x, columns first .. last - 1, into `to` [x.rows, f]; behind
@@ -110,12 +117,12 @@ class SwigluWork final : public StagedWork {
   }
 
   // The router's logits of experts begin .. end - 1, from x in the wide type.
-  void route(const LinearInput<S>& x, int64_t begin, int64_t end) {
-    std::vector<C> wide(static_cast<size_t>(tokens_ * width_));
-    const auto* narrow = reinterpret_cast<const LibTorchType<S>*>(x.data);
-    std::copy(narrow, narrow + wide.size(), wide.begin());
+  void route(int64_t thread, int64_t begin, int64_t end) {
+    C* const wide = wide_ + thread * thread_numbers();
+    const auto* narrow = reinterpret_cast<const LibTorchType<S>*>(normed_.on(thread).data);
+    std::copy(narrow, narrow + tokens_ * width_, wide);
     const LinearRows<C> router = {step_.choice.experts, step_.router, width_, nullptr, logits_};
-    parts_.route({wide.data(), tokens_, width_, width_}, router, begin, end);
+    parts_.route({wide, tokens_, width_, width_}, router, begin, end);
   }
 
   void choose() {
@@ -134,11 +141,11 @@ class SwigluWork final : public StagedWork {
     });
   }
 
-  void outputs_of_experts(int64_t begin, int64_t end) {
+  // `sum` has room for a token.
+  void outputs_of_experts(C* sum, int64_t begin, int64_t end) {
     const int64_t k = step_.choice.top_k, size = tokens_ * width_;
-    std::vector<C> sum;
     for_each_matrix(width_, begin, end, [&](int64_t token, int64_t first, int64_t last) {
-      sum.assign(static_cast<size_t>(last - first), C{0});
+      std::fill(sum, sum + (last - first), C{0});
       for (int64_t slot = 0; slot < k; ++slot) {
         const int64_t i = token * k + slot;
         S* const y = outputs_ + (1 + slot) * size + token * width_;
@@ -152,7 +159,7 @@ class SwigluWork final : public StagedWork {
         }
       }
       S* const total = outputs_ + token * width_;
-      std::copy(sum.begin(), sum.end(), reinterpret_cast<LibTorchType<S>*>(total) + first);
+      std::copy(sum, sum + (last - first), reinterpret_cast<LibTorchType<S>*>(total) + first);
       add_to_residual(step_.residual, total, token, 1, first, last);
     });
   }
@@ -161,6 +168,7 @@ class SwigluWork final : public StagedWork {
   const Parts<S> parts_;
   const int64_t tokens_, width_, hidden_size_;
   NormedResidual<S> normed_;
+  C* wide_ = nullptr;                         // a token or all of them, for each thread
   C *logits_ = nullptr, *weights_ = nullptr;  // [n, E], [n, k]
   int64_t* chosen_ = nullptr;                 // [n, k]
   S* hidden_;                                 // [2, n, f]; of experts [n k, 2, f]
