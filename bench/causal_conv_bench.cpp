@@ -1,15 +1,12 @@
-// The causal convolution with silu, forward and backward, against LibTorch's conv1d on [Bz, D, T]
-// followed by silu (without documents, which it cannot do). Prints the ratio, then Google
-// Benchmark's table with bytes per second: forward reads x and writes y, backward reads x and dy
-// and writes dx. Arguments: [Bz, T, D]. Then one token with a window, as in decoding.
+// The causal convolution with silu, forward and backward: Google Benchmark's table with bytes per
+// second: forward reads x and writes y, backward reads x and dy and writes dx. Arguments: [Bz, T,
+// D]. Then one token with a window, as in decoding. bench/pointwise_bench.cpp sets it beside
+// LibTorch's.
 #include "benchmark/benchmark.h"
 #include <ATen/Parallel.h>
-#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/conv1d.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/randn.h>
-#include <ATen/ops/silu.h>
 #include <ATen/ops/zeros.h>
 
 #include "bench/versus.h"
@@ -34,26 +31,10 @@ Inputs make_inputs(int64_t batch, int64_t time, int64_t channels, at::ScalarType
 
 Tensor ours(const Inputs& in) { return causal_conv_silu(in.x, in.weight, in.bias, in.starts); }
 
-// The peer.
-Tensor conv1d_silu(const Inputs& in) {
-  const int64_t time = in.x.size(1);
-  const Tensor sum = at::conv1d(in.x.transpose(1, 2), in.weight.unsqueeze(1), in.bias, /*stride=*/1,
-                                /*padding=*/kTaps - 1, /*dilation=*/1, in.x.size(2));
-  return at::silu(sum.narrow(2, 0, time).transpose(1, 2));
-}
-
-template <class Conv>
-void forward_backward(const Conv& conv, const Inputs& in) {
-  const Tensor y = conv(in);
+void forward_backward(const Inputs& in) {
+  const Tensor y = ours(in);
   y.backward(at::ones_like(y));
   for (const Tensor* t : {&in.x, &in.weight, &in.bias}) t->mutable_grad() = Tensor{};
-}
-
-void compare(const char* what, at::ScalarType type) {
-  const Inputs in = make_inputs(2, 1024, 1024, type);
-  print_ratio(
-      what, "conv1d and silu", [&] { forward_backward(ours, in); },
-      [&] { forward_backward(conv1d_silu, in); });
 }
 
 void conv_forward(benchmark::State& state, at::ScalarType type) {
@@ -65,7 +46,7 @@ void conv_forward(benchmark::State& state, at::ScalarType type) {
 
 void conv_forward_backward(benchmark::State& state, at::ScalarType type) {
   const Inputs in = make_inputs(state.range(0), state.range(1), state.range(2), type);
-  for (auto _ : state) forward_backward(ours, in);
+  for (auto _ : state) forward_backward(in);
   state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * in.x.nbytes() * 5));
 }
 
@@ -104,8 +85,6 @@ BENCHMARK_CAPTURE(conv_one_token, bf16, at::kBFloat16)->Apply(one_token_sizes);
 int main(int argc, char** argv) {
   weft::keep_freed_pages();
   std::printf("threads %d\n", at::get_num_threads());
-  weft::compare("fp32 2x1024x1024, 4 taps, forward+backward", at::kFloat);
-  weft::compare("bf16 2x1024x1024, 4 taps, forward+backward", at::kBFloat16);
   benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();
   return 0;

@@ -1,22 +1,27 @@
 // The kernels that do little but read and write, forward and backward where they have both, each
-// against LibTorch's operators, at the sizes of bench/steps/llama.yaml: 2 x 1,024 tokens, hidden
-// size 512, intermediate size 1,536, 8 heads, a vocabulary of 8,192, 31.5 M parameters. Prints the
-// times, their ratio, and the bandwidth of operands and results, each counted once a pass, with its
-// share of a copy's; then Google Benchmark's table. For the ratios both sides and the copy take
-// turns, of which the fastest count, and a copy empties the caches before each; in the table
-// operands stay in the caches as far as they fit.
+// against LibTorch's operators, at the sizes of bench/steps/llama.yaml: 1,024 tokens a row, hidden
+// size 512, intermediate size 1,536, 8 heads, a vocabulary of 8,192, 31.5 M parameters; 2 rows on
+// the CPU, 16 on a GPU. Prints the times, their ratio, and the bandwidth of operands and results,
+// each counted once a pass, with its share of a copy's; then Google Benchmark's table. For the
+// ratios both sides and the copy take turns, of which the fastest count, and a copy empties the
+// caches before each; in the table operands stay in the caches as far as they fit.
+// `--device cuda` for a GPU.
 #include <algorithm>
 #include <cstdio>
 #include <functional>
 #include <limits>
+#include <optional>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "benchmark/benchmark.h"
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/conv1d.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/layer_norm.h>
@@ -30,8 +35,10 @@
 #include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include "bench/device_timer.h"
 #include "bench/versus.h"
 #include "models/kernels/adamw.h"
+#include "models/kernels/causal_conv.h"
 #include "models/kernels/cross_entropy.h"
 #include "models/kernels/expert_rows.h"
 #include "models/kernels/gelu.h"
@@ -46,30 +53,51 @@
 namespace weft {
 namespace {
 
-constexpr int64_t kBatch = 2, kTime = 1024, kTokens = kBatch * kTime, kHidden = 512;
-constexpr int64_t kIntermediate = 1536, kHeads = 8, kVocab = 8192, kLayers = 8;
+constexpr int64_t kTime = 1024, kHidden = 512, kIntermediate = 1536, kHeads = 8, kVocab = 8192;
+constexpr int64_t kLayers = 8;
 constexpr double kEps = 1e-5;
 constexpr double kNever = std::numeric_limits<double>::infinity();
 constexpr int kTurns = 25;
 constexpr int64_t kCopiedBytes = 128 << 20;  // by one copy; half of them are more than the caches
 
+// What a kernel is measured on.
+struct Setting {
+  at::Device device;
+  at::ScalarType type;
+
+  int64_t batch() const { return device.is_cuda() ? 16 : 2; }
+  int64_t tokens() const { return batch() * kTime; }
+  at::TensorOptions options(at::ScalarType other) const {
+    return at::TensorOptions(device).dtype(other);
+  }
+  Tensor normal(at::IntArrayRef sizes) const { return at::randn(sizes, options(type)); }
+  Tensor leaf(at::IntArrayRef sizes, at::ScalarType other) const {
+    return at::randn(sizes, options(other)).set_requires_grad(true);
+  }
+  Tensor leaf(at::IntArrayRef sizes) const { return leaf(sizes, type); }
+};
+
 // Both sides of a comparison; `bytes` are what ours must move.
 struct Case {
+  std::string size;
   double bytes;
   std::function<void()> ours;
   std::function<void()> peer;
 };
 
 struct Kernel {
-  const char *name, *size, *peer_name;
-  std::function<Case(at::ScalarType)> make;
+  const char *name, *peer_name;
+  std::function<Case(const Setting&)> make;
   std::vector<at::ScalarType> types = {at::kFloat, at::kBFloat16};
 };
 
 const char* name_of(at::ScalarType type) { return type == at::kFloat ? "fp32" : "bf16"; }
 
-Tensor leaf(at::IntArrayRef sizes, at::ScalarType type) {
-  return at::randn(sizes).to(type).set_requires_grad(true);
+// As 2x1024.
+std::string size_of(const Tensor& t) {
+  std::ostringstream size;
+  for (int64_t i = 0; i < t.dim(); ++i) size << (i > 0 ? "x" : "") << t.size(i);
+  return size.str();
 }
 
 std::vector<Tensor> as_list(const Tensor& t) { return {t}; }
@@ -83,45 +111,45 @@ Case differentiated(const std::vector<Tensor>& leaves, const std::vector<Tensor>
     torch::autograd::backward(as_list(f()), dy);
     for (const Tensor& t : leaves) t.mutable_grad() = Tensor{};
   };
-  return {bytes, [=] { run(ours); }, [=] { run(peer); }};
+  return {size_of(leaves[0]), bytes, [=] { run(ours); }, [=] { run(peer); }};
 }
 
-Case make_silu_mul(at::ScalarType type) {
-  const Tensor gate = leaf({kTokens, kIntermediate}, type), up = leaf(gate.sizes(), type);
+Case make_silu_mul(const Setting& of) {
+  const Tensor gate = of.leaf({of.tokens(), kIntermediate}), up = of.leaf(gate.sizes());
   return differentiated(
-      {gate, up}, {at::randn(gate.sizes()).to(type)}, 8.0 * gate.nbytes(),
+      {gate, up}, {of.normal(gate.sizes())}, 8.0 * gate.nbytes(),
       [=] { return silu_mul(gate, up); }, [=] { return at::silu(gate) * up; });
 }
 
-Case make_gelu(at::ScalarType type) {
-  const Tensor x = leaf({kTokens, kIntermediate}, type);
+Case make_gelu(const Setting& of) {
+  const Tensor x = of.leaf({of.tokens(), kIntermediate});
   return differentiated(
-      {x}, {at::randn(x.sizes()).to(type)}, 5.0 * x.nbytes(), [=] { return gelu_tanh(x); },
+      {x}, {of.normal(x.sizes())}, 5.0 * x.nbytes(), [=] { return gelu_tanh(x); },
       [=] { return at::gelu(x, "tanh"); });
 }
 
-Case make_layer_norm(at::ScalarType type) {
-  const Tensor x = leaf({kTokens, kHidden}, type);
-  const Tensor weight = leaf({kHidden}, at::kFloat), bias = leaf({kHidden}, at::kFloat);
+Case make_layer_norm(const Setting& of) {
+  const Tensor x = of.leaf({of.tokens(), kHidden});
+  const Tensor weight = of.leaf({kHidden}, at::kFloat), bias = of.leaf({kHidden}, at::kFloat);
   return differentiated(
-      {x, weight, bias}, {at::randn(x.sizes()).to(type)}, 5.0 * x.nbytes(),
+      {x, weight, bias}, {of.normal(x.sizes())}, 5.0 * x.nbytes(),
       [=] { return layer_norm(x, weight, bias, kEps); },
       [=] { return at::layer_norm(x, weight.sizes(), weight, bias, kEps); });
 }
 
-Case make_rms_norm(at::ScalarType type) {
-  const Tensor x = leaf({kTokens, kHidden}, type), weight = leaf({kHidden}, type);
+Case make_rms_norm(const Setting& of) {
+  const Tensor x = of.leaf({of.tokens(), kHidden}), weight = of.leaf({kHidden});
   return differentiated(
-      {x, weight}, {at::randn(x.sizes()).to(type)}, 5.0 * x.nbytes(),
+      {x, weight}, {of.normal(x.sizes())}, 5.0 * x.nbytes(),
       [=] { return rms_norm(x, weight, kEps); },
       [=] { return at::rms_norm(x, weight.sizes(), weight, kEps); });
 }
 
 // What flows back into the sum comes from the norm and from the residual stream behind it.
-Case make_add_rms_norm(at::ScalarType type) {
-  const Tensor x = leaf({kTokens, kHidden}, type), added = leaf(x.sizes(), type);
-  const Tensor weight = leaf({kHidden}, at::kFloat), own = leaf({kHidden}, type);
-  const std::vector<Tensor> dy = {at::randn(x.sizes()).to(type), at::randn(x.sizes()).to(type)};
+Case make_add_rms_norm(const Setting& of) {
+  const Tensor x = of.leaf({of.tokens(), kHidden}), added = of.leaf(x.sizes());
+  const Tensor weight = of.leaf({kHidden}, at::kFloat), own = of.leaf({kHidden});
+  const std::vector<Tensor> dy = {of.normal(x.sizes()), of.normal(x.sizes())};
   return differentiated(
       {x, added, weight, own}, dy, 8.0 * x.nbytes(),
       [=] {
@@ -135,86 +163,105 @@ Case make_add_rms_norm(at::ScalarType type) {
 }
 
 // Heads where a joint projection of queries, keys and values left them.
-Case make_norm_rotate(at::ScalarType type) {
+Case make_norm_rotate(const Setting& of) {
   constexpr int64_t kWidth = kHidden / kHeads;
-  const Tensor qkv = at::randn({kBatch, kTime, 3 * kHeads, kWidth}).to(type);
+  const Tensor qkv = of.normal({of.batch(), kTime, 3 * kHeads, kWidth});
   const Tensor x = qkv.narrow(2, 0, kHeads).detach().set_requires_grad(true);
-  const Tensor weight = leaf({kWidth}, at::kFloat), own = leaf({kWidth}, type);
-  const Tensor cos = at::rand({kBatch, kTime, 1, kWidth}).to(type);
-  const Tensor sin = at::rand(cos.sizes()).to(type);
+  const Tensor weight = of.leaf({kWidth}, at::kFloat), own = of.leaf({kWidth});
+  const Tensor cos = at::rand({of.batch(), kTime, 1, kWidth}, of.options(of.type));
+  const Tensor sin = at::rand(cos.sizes(), cos.options());
   const double bytes = 5.0 * static_cast<double>(x.numel() * x.element_size()) + 4.0 * cos.nbytes();
   return differentiated(
-      {x, weight, own}, {at::randn(x.sizes()).to(type)}, bytes,
+      {x, weight, own}, {of.normal(x.sizes())}, bytes,
       [=] {
         return norm_rotate(x, {weight, kEps}, cos, sin);
       },
       [=] { return rotate_reference(at::rms_norm(x, weight.sizes(), own, kEps), cos, sin); });
 }
 
-Case make_rotate(at::ScalarType type) {
+Case make_rotate(const Setting& of) {
   constexpr int64_t kWidth = kHidden / kHeads;
-  const Tensor x = leaf({kBatch, kTime, kHeads, kWidth}, type);
-  const Tensor cos = at::rand({kBatch, kTime, 1, kWidth}).to(type);
-  const Tensor sin = at::rand(cos.sizes()).to(type);
+  const Tensor x = of.leaf({of.batch(), kTime, kHeads, kWidth});
+  const Tensor cos = at::rand({of.batch(), kTime, 1, kWidth}, of.options(of.type));
+  const Tensor sin = at::rand(cos.sizes(), cos.options());
   const double bytes = 4.0 * x.nbytes() + 4.0 * cos.nbytes();
   return differentiated(
-      {x}, {at::randn(x.sizes()).to(type)}, bytes, [=] { return rotate(x, cos, sin); },
+      {x}, {of.normal(x.sizes())}, bytes, [=] { return rotate(x, cos, sin); },
       [=] { return rotate_reference(x, cos, sin); });
 }
 
 // 8 experts, 2 a token, beside what a gather, a weighted sum and their gradients are in operators.
-Case make_expert_rows(at::ScalarType type) {
+Case make_expert_rows(const Setting& of) {
   constexpr int64_t kExperts = 8, kTopK = 2;
-  const Tensor x = leaf({kTokens, kHidden}, type), weights = leaf({kTokens, kTopK}, at::kFloat);
-  const Tensor ranking = std::get<1>(at::rand({kTokens, kExperts}).topk(kTopK, -1));
+  const Tensor x = of.leaf({of.tokens(), kHidden}),
+               weights = of.leaf({of.tokens(), kTopK}, at::kFloat);
+  const Tensor ranking =
+      std::get<1>(at::rand({of.tokens(), kExperts}, of.options(at::kFloat)).topk(kTopK, -1));
   const Tensor chosen = std::get<0>(ranking.sort(-1));
   const ExpertRows rows = expert_rows(chosen, kExperts, /*multiple=*/64);
   const Tensor tokens_of_rows = rows.assignment.clamp_min(0).floor_divide(kTopK);
   const double routed = static_cast<double>(kTopK * x.nbytes());
   // Forward x to rows, rows to y; backward dy and rows to rows and weights, rows to dx.
   return differentiated(
-      {x, weights}, {at::randn(x.sizes()).to(type)}, 5 * routed + 4.0 * x.nbytes(),
+      {x, weights}, {of.normal(x.sizes())}, 5 * routed + 4.0 * x.nbytes(),
       [=] { return from_experts(to_experts(x, rows), weights, rows); },
       [=] {
         const Tensor routed_rows = x.index_select(0, tokens_of_rows);
         const Tensor back =
-            routed_rows.index_select(0, rows.row.reshape(-1)).view({kTokens, kTopK, kHidden});
-        return (back.to(at::kFloat) * weights.unsqueeze(-1)).sum(1).to(type);
+            routed_rows.index_select(0, rows.row.reshape(-1)).view({of.tokens(), kTopK, kHidden});
+        return (back.to(at::kFloat) * weights.unsqueeze(-1)).sum(1).to(of.type);
       });
 }
 
-// Mamba-2's states of 2 x 1,024 tokens in chunks of 64: 16 heads of 64 x 128; in fp32 alone.
-Case make_ssd_states(at::ScalarType) {
+// Mamba's convolution: 1,024 channels, 4 taps, without documents, which conv1d cannot keep apart.
+Case make_conv(const Setting& of) {
+  constexpr int64_t kChannels = 2 * kHidden, kTaps = 4;
+  const Tensor x = of.leaf({of.batch(), kTime, kChannels});
+  const Tensor weight = of.leaf({kChannels, kTaps}), bias = of.leaf({kChannels});
+  const Tensor starts = at::zeros({of.batch(), kTime}, of.options(at::kBool));
+  return differentiated(
+      {x, weight, bias}, {of.normal(x.sizes())}, 5.0 * x.nbytes(),
+      [=] { return causal_conv_silu(x, weight, bias, starts); },
+      [=] {
+        const Tensor sum = at::conv1d(x.transpose(1, 2), weight.unsqueeze(1), bias, /*stride=*/1,
+                                      /*padding=*/kTaps - 1, /*dilation=*/1, kChannels);
+        return at::silu(sum.narrow(2, 0, kTime).transpose(1, 2));
+      });
+}
+
+// Mamba-2's states of all tokens in chunks of 64: 16 heads of 64 x 128; in fp32 alone.
+Case make_ssd_states(const Setting& of) {
   constexpr int64_t kChunks = kTime / 64, kStateHeads = 16, kWidth = 64, kStates = 128;
-  const Tensor added = at::randn({kBatch, kChunks, kStateHeads, kWidth, kStates});
-  const Tensor carry = at::rand({kBatch, kChunks, kStateHeads});
-  const Tensor state = at::zeros({kBatch, kStateHeads, kWidth, kStates});
-  const Tensor entering = at::randn(added.sizes());
+  const Tensor added = of.normal({of.batch(), kChunks, kStateHeads, kWidth, kStates});
+  const Tensor carry = at::rand({of.batch(), kChunks, kStateHeads}, added.options());
+  const Tensor state = at::zeros({of.batch(), kStateHeads, kWidth, kStates}, added.options());
+  const Tensor entering = of.normal(added.sizes());
   const auto run = [=](const auto& forward, const auto& backward) {
     forward(added, carry, state);
     benchmark::DoNotOptimize(backward(added, carry, entering, state));
   };
-  return {5.0 * added.nbytes(),
+  return {size_of(added), 5.0 * added.nbytes(),
           [=] {
-            run([](auto&&... of) { internal::pass_states(of...); },
-                [](auto&&... of) { return internal::pass_state_gradients(of...); });
+            run([](auto&&... in) { internal::pass_states(in...); },
+                [](auto&&... in) { return internal::pass_state_gradients(in...); });
           },
           [=] { run(internal::pass_states_reference, internal::pass_state_gradients_reference); }};
 }
 
 // Each turn's logits are the gradient that the last one left in their place.
-Case make_cross_entropy(at::ScalarType type) {
-  const Tensor logits = at::randn({kTokens, kVocab}).to(type);
-  const Tensor targets = at::randint(kVocab, {kTokens}, at::kLong);
-  constexpr double kScale = 1.0 / kTokens;
+Case make_cross_entropy(const Setting& of) {
+  const Tensor logits = of.normal({of.tokens(), kVocab});
+  const Tensor targets = at::randint(kVocab, {of.tokens()}, of.options(at::kLong));
+  const double scale = 1.0 / static_cast<double>(of.tokens());
   const auto run = [=](const auto& loss) {
     Tensor in_place = logits;
     loss(in_place);
   };
   return {
+      size_of(logits),
       2.0 * logits.nbytes(),
-      [=] { run([&](Tensor& z) { cross_entropy(z, targets, {}, kScale); }); },
-      [=] { run([&](Tensor& z) { cross_entropy_reference(z, targets, {}, kScale); }); },
+      [=] { run([&](Tensor& z) { cross_entropy(z, targets, {}, scale); }); },
+      [=] { run([&](Tensor& z) { cross_entropy_reference(z, targets, {}, scale); }); },
   };
 }
 
@@ -231,8 +278,9 @@ std::vector<Tensor> for_parameters(const F& made) {
   return all;
 }
 
-std::vector<Tensor> random_parameters() {
-  return for_parameters([](std::vector<int64_t> sizes) { return at::randn(sizes); });
+std::vector<Tensor> random_parameters(const Setting& of) {
+  const auto options = of.options(at::kFloat);
+  return for_parameters([&](std::vector<int64_t> sizes) { return at::randn(sizes, options); });
 }
 
 double bytes_of(const std::vector<Tensor>& tensors) {
@@ -241,16 +289,22 @@ double bytes_of(const std::vector<Tensor>& tensors) {
   return bytes;
 }
 
+std::string parameters_of(const std::vector<Tensor>& tensors) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f M", bytes_of(tensors) / sizeof(float) / 1e6);
+  return text;
+}
+
 // With bf16: masters in fp32 and their copies in bf16, which LibTorch writes in a second pass.
-Case make_adamw(at::ScalarType type) {
-  const std::vector<Tensor> masters = random_parameters(), gradients = random_parameters();
+Case make_adamw(const Setting& of) {
+  const std::vector<Tensor> masters = random_parameters(of), gradients = random_parameters(of);
   std::vector<Tensor> m, v, copies, numbers;
   std::vector<AdamWTensors> parameters;
   for (size_t i = 0; i < masters.size(); ++i) {
     m.push_back(at::zeros_like(masters[i]));
     v.push_back(at::zeros_like(masters[i]));
-    numbers.push_back(at::full({}, 1.0, at::kFloat));
-    if (type == at::kBFloat16) copies.push_back(masters[i].to(type));
+    numbers.push_back(at::full({}, 1.0, of.options(at::kFloat)));
+    if (of.type == at::kBFloat16) copies.push_back(masters[i].to(of.type));
     parameters.push_back(
         {masters[i], gradients[i], m[i], v[i], copies.empty() ? Tensor{} : copies[i]});
   }
@@ -263,12 +317,14 @@ Case make_adamw(at::ScalarType type) {
     for (const Tensor& gradient : gradients) gradient.zero_();
   };
   // Reads and writes masters, gradients and both moments; writes copies.
-  return {8 * bytes_of(masters) + bytes_of(copies), [=] { adamw(parameters, step); }, peer};
+  return {parameters_of(masters), 8 * bytes_of(masters) + bytes_of(copies),
+          [=] { adamw(parameters, step); }, peer};
 }
 
-Case make_sum_of_squares(at::ScalarType) {
-  const std::vector<Tensor> gradients = random_parameters();
-  return {bytes_of(gradients), [=] { benchmark::DoNotOptimize(sum_of_squares(gradients)); },
+Case make_sum_of_squares(const Setting& of) {
+  const std::vector<Tensor> gradients = random_parameters(of);
+  return {parameters_of(gradients), bytes_of(gradients),
+          [=] { benchmark::DoNotOptimize(sum_of_squares(gradients)); },
           [=] {
             const Tensor norms = at::stack(at::_foreach_norm(gradients, 2));
             benchmark::DoNotOptimize(norms.square().sum().item<double>());
@@ -276,71 +332,105 @@ Case make_sum_of_squares(at::ScalarType) {
 }
 
 std::vector<Kernel> all_kernels() {
-  return {{"silu_mul", "2048x1536", "silu and mul", make_silu_mul},
-          {"gelu", "2048x1536", "at::gelu", make_gelu},
-          {"layer_norm", "2048x512", "at::layer_norm", make_layer_norm},
-          {"rms_norm", "2048x512", "at::rms_norm", make_rms_norm},
-          {"add_rms_norm", "2048x512", "+ and at::rms_norm", make_add_rms_norm},
-          {"norm_rotate", "2x1024x8x64", "at::rms_norm and plain operators", make_norm_rotate},
-          {"rotate", "2x1024x8x64", "plain operators", make_rotate},
-          {"expert_rows", "2048x512, 2/8", "plain operators", make_expert_rows},
-          {"ssd_states", "2x16x16x64x128", "plain operators", make_ssd_states, {at::kFloat}},
-          {"cross_entropy", "2048x8192", "plain operators", make_cross_entropy},
-          {"adamw", "31.5 M", "at::_fused_adamw_", make_adamw},
-          {"sum_of_squares", "31.5 M", "at::_foreach_norm", make_sum_of_squares, {at::kFloat}}};
+  return {{"silu_mul", "silu and mul", make_silu_mul},
+          {"gelu", "at::gelu", make_gelu},
+          {"layer_norm", "at::layer_norm", make_layer_norm},
+          {"rms_norm", "at::rms_norm", make_rms_norm},
+          {"add_rms_norm", "+ and at::rms_norm", make_add_rms_norm},
+          {"norm_rotate", "at::rms_norm and plain operators", make_norm_rotate},
+          {"rotate", "plain operators", make_rotate},
+          {"expert_rows", "plain operators", make_expert_rows},
+          {"conv_silu", "at::conv1d and silu", make_conv},
+          {"ssd_states", "plain operators", make_ssd_states, {at::kFloat}},
+          {"cross_entropy", "plain operators", make_cross_entropy},
+          {"adamw", "at::_fused_adamw_", make_adamw},
+          {"sum_of_squares", "at::_foreach_norm", make_sum_of_squares, {at::kFloat}}};
 }
+
+// Copies half as many bytes as are moved, past the caches on the CPU.
+class Copy {
+ public:
+  explicit Copy(at::Device device) {
+    if (device.is_cpu()) {
+      memory_.emplace();
+    } else {
+      from_ = at::zeros({kCopiedBytes / 2}, at::TensorOptions(device).dtype(at::kByte));
+      to_ = at::zeros_like(from_);
+    }
+  }
+
+  void run() {
+    if (memory_) {
+      memory_->copy(kCopiedBytes);
+    } else {
+      to_.copy_(from_);
+    }
+  }
+
+ private:
+  std::optional<MemoryCopy> memory_;
+  Tensor from_, to_;
+};
 
 struct Best {
   double ours_ms = kNever, peer_ms = kNever, copy_ms = kNever;
 };
 
-Best measure(const Case& c, MemoryCopy& memory) {
-  const auto keep_best = [](double& best, const auto& f) { best = std::min(best, time_ms(f)); };
+Best measure(const Case& c, at::Device device, Copy& copy) {
+  const auto keep_best = [&](double& best, const auto& f) {
+    const DeviceTimer timer(device);
+    f();
+    best = std::min(best, timer.ms());
+  };
   Best best;
   c.ours();
   c.peer();
   for (int i = 0; i < kTurns; ++i) {
-    keep_best(best.copy_ms, [&] { memory.copy(kCopiedBytes); });
+    keep_best(best.copy_ms, [&] { copy.run(); });
     keep_best(best.ours_ms, c.ours);
-    keep_best(best.copy_ms, [&] { memory.copy(kCopiedBytes); });
+    keep_best(best.copy_ms, [&] { copy.run(); });
     keep_best(best.peer_ms, c.peer);
   }
   return best;
 }
 
-void compare(const Kernel& kernel, at::ScalarType type, MemoryCopy& memory) {
-  const Case c = kernel.make(type);
-  const Best best = measure(c, memory);
+void compare(const Kernel& kernel, const Setting& setting, Copy& copy) {
+  const Case c = kernel.make(setting);
+  const Best best = measure(c, setting.device, copy);
   const double moved = c.bytes / best.ours_ms / 1e6, copied = kCopiedBytes / best.copy_ms / 1e6;
   std::printf(
-      "%s %-14s %-11s: weft %6.2f ms, %5.1f GB/s, %3.0f %% of copy (%.1f); %s %6.2f ms, ratio "
+      "%s %-14s %-16s: weft %7.3f ms, %6.1f GB/s, %3.0f %% of copy (%.1f); %s %7.3f ms, ratio "
       "%.2f\n",
-      name_of(type), kernel.name, kernel.size, best.ours_ms, moved, 100 * moved / copied, copied,
-      kernel.peer_name, best.peer_ms, best.peer_ms / best.ours_ms);
+      name_of(setting.type), kernel.name, c.size.c_str(), best.ours_ms, moved, 100 * moved / copied,
+      copied, kernel.peer_name, best.peer_ms, best.peer_ms / best.ours_ms);
   std::fflush(stdout);
 }
 
-void compare_all(const std::vector<Kernel>& kernels) {
-  MemoryCopy memory;
-  std::printf("threads %d\n", at::get_num_threads());
+void compare_all(const std::vector<Kernel>& kernels, at::Device device) {
+  Copy copy(device);
+  if (device.is_cpu()) std::printf("threads %d\n", at::get_num_threads());
   for (const Kernel& kernel : kernels) {
-    for (const at::ScalarType type : kernel.types) compare(kernel, type, memory);
+    for (const at::ScalarType type : kernel.types) compare(kernel, {device, type}, copy);
   }
 }
 
-void register_all(const std::vector<Kernel>& kernels) {
+void register_all(const std::vector<Kernel>& kernels, at::Device device) {
   for (const Kernel& kernel : kernels) {
     for (const at::ScalarType type : kernel.types) {
       const std::string name = std::string(kernel.name) + "/" + name_of(type);
       benchmark::RegisterBenchmark(
           name.c_str(),
           [=](benchmark::State& state) {
-            const Case c = kernel.make(type);
-            for (auto _ : state) c.ours();
+            const Case c = kernel.make({device, type});
+            for (auto _ : state) {
+              const DeviceTimer timer(device);
+              c.ours();
+              state.SetIterationTime(timer.ms() / 1e3);
+            }
             state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(c.bytes));
           })
           ->Unit(benchmark::kMillisecond)
-          ->UseRealTime();
+          ->UseManualTime();
     }
   }
 }
@@ -349,10 +439,19 @@ void register_all(const std::vector<Kernel>& kernels) {
 }  // namespace weft
 
 int main(int argc, char** argv) {
+  const bool named = argc >= 3 && std::string(argv[1]) == "--device";
+  const std::string device_name = named ? argv[2] : "cpu";
+  if (device_name != "cpu" && (device_name != "cuda" || !at::hasCUDA())) {
+    std::fprintf(stderr, "pointwise_bench: --device is cpu, or cuda where there is a GPU, not %s\n",
+                 device_name.c_str());
+    return 2;
+  }
+  const auto device = device_name == "cuda" ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
+  if (named) argv[2] = argv[0], argv += 2, argc -= 2;
   weft::keep_freed_pages();
   const std::vector<weft::Kernel> kernels = weft::all_kernels();
-  weft::compare_all(kernels);
-  weft::register_all(kernels);
+  weft::compare_all(kernels, device);
+  weft::register_all(kernels, device);
   benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();
   return 0;
