@@ -5,8 +5,6 @@
 #include <limits>
 #include <vector>
 
-#include <ATen/core/grad_mode.h>
-
 #include "base/check.h"
 
 namespace weft {
@@ -77,13 +75,23 @@ Value largest_of(const Value* values, int64_t count) {
   return *std::max_element(most, most + kLanes);
 }
 
-// The first of the largest logits, if they are an order.
+// The first of the largest logits, if they are an order. Looked for in the first block that has it:
+// most of a large vocabulary is read once.
 template <class Value>
-std::optional<int64_t> most_likely(const Tensor& logits) {
-  const Value* values = logits.const_data_ptr<Value>();
-  const Value largest = largest_of(values, logits.numel());
+std::optional<int64_t> most_likely(std::span<const Value> logits) {
+  constexpr size_t kBlock = 1024;
+  Value largest = -std::numeric_limits<Value>::infinity();
+  size_t block = 0;
+  for (size_t i = 0; i < logits.size(); i += kBlock) {
+    const auto values = logits.subspan(i, std::min(kBlock, logits.size() - i));
+    const Value here = largest_of(values.data(), static_cast<int64_t>(values.size()));
+    if (std::isnan(here)) return std::nullopt;
+    if (here > largest) block = i;
+    largest = std::max(largest, here);
+  }
   if (!std::isfinite(largest)) return std::nullopt;
-  return std::find(values, values + logits.numel(), largest) - values;
+  return std::find(logits.begin() + static_cast<int64_t>(block), logits.end(), largest) -
+         logits.begin();
 }
 
 // `best` is the largest logit: probabilities are in units of that of its token.
@@ -122,12 +130,28 @@ int64_t draw(std::vector<Candidate> candidates, double best, const SamplingConfi
 }
 
 template <class Value>
-std::optional<int64_t> sample(const Tensor& logits, const SamplingConfig& config, double u) {
-  const std::optional<int64_t> best = most_likely<Value>(logits);
+std::optional<int64_t> sample(std::span<const Value> logits, const SamplingConfig& config,
+                              double u) {
+  const std::optional<int64_t> best = most_likely(logits);
   if (!best.has_value() || config.temperature == 0) return best;
-  const Value* values = logits.const_data_ptr<Value>();
-  return draw(candidates_of<Value>({values, static_cast<size_t>(logits.numel())}),
-              static_cast<double>(values[*best]), config, u);
+  const auto largest = static_cast<double>(logits[static_cast<size_t>(*best)]);
+  return draw(candidates_of(logits), largest, config, u);
+}
+
+// Row `row` of logits [V] or [rows, V].
+void check_logits(const Tensor& logits, int64_t row) {
+  const bool is_row = logits.dim() == 1 && row == 0;
+  WEFT_CHECK(is_row || (logits.dim() == 2 && 0 <= row && row < logits.size(0)), "row ", row,
+             " of logits ", logits.sizes());
+  const bool has_type = logits.scalar_type() == at::kFloat || logits.scalar_type() == at::kDouble;
+  WEFT_CHECK(has_type && logits.is_cpu() && logits.numel() > 0,
+             "logits are fp32 or fp64, on the CPU");
+}
+
+template <class Value>
+std::span<const Value> row_of(const Tensor& logits, int64_t row) {
+  const int64_t size = logits.size(-1);
+  return {logits.const_data_ptr<Value>() + row * size, static_cast<size_t>(size)};
 }
 
 template <class Value>
@@ -145,25 +169,29 @@ void penalize(std::span<Value> logits, std::span<const int64_t> tokens, Value pe
 
 }  // namespace
 
-std::optional<int64_t> sample_token(const Tensor& logits, const SamplingConfig& config, double u) {
-  WEFT_CHECK(logits.dim() == 1 && logits.numel() > 0 && logits.is_cpu(),
-             "logits must be [V] on the CPU");
-  const at::NoGradGuard no_grad;
-  const Tensor dense = logits.contiguous();
-  if (dense.scalar_type() == at::kFloat) return sample<float>(dense, config, u);
-  WEFT_CHECK(dense.scalar_type() == at::kDouble, "logits must be fp32 or fp64");
-  return sample<double>(dense, config, u);
+std::optional<int64_t> sample_token(const Tensor& logits, const SamplingConfig& config, double u,
+                                    int64_t row) {
+  check_logits(logits, row);
+  // An operator that does nothing takes as long as a look at a thousand logits.
+  const Tensor dense = logits.is_contiguous() ? logits : logits.detach().contiguous();
+  if (dense.scalar_type() == at::kFloat) return sample(row_of<float>(dense, row), config, u);
+  return sample(row_of<double>(dense, row), config, u);
 }
 
-void penalize_repetition(Tensor logits, std::span<const int64_t> tokens, double penalty) {
+void penalize_repetition(Tensor logits, std::span<const int64_t> tokens, double penalty,
+                         int64_t row) {
   if (penalty == 1.0) return;
-  WEFT_CHECK(logits.dim() == 1 && logits.is_contiguous() && logits.is_cpu(),
-             "logits must be [V], contiguous, on the CPU");
-  const auto size = static_cast<size_t>(logits.numel());
+  check_logits(logits, row);
+  WEFT_CHECK(logits.is_contiguous(), "logits are contiguous");
+  const int64_t size = logits.size(-1);
+  const auto penalize_row = [&]<class Value>(Value* values) {
+    penalize<Value>({values + row * size, static_cast<size_t>(size)}, tokens,
+                    static_cast<Value>(penalty));
+  };
   if (logits.scalar_type() == at::kFloat) {
-    penalize<float>({logits.data_ptr<float>(), size}, tokens, static_cast<float>(penalty));
+    penalize_row(logits.data_ptr<float>());
   } else {
-    penalize<double>({logits.data_ptr<double>(), size}, tokens, penalty);
+    penalize_row(logits.data_ptr<double>());
   }
 }
 

@@ -17,14 +17,18 @@ struct SamplingConfig {
   double repetition_penalty = 1.0;  // of tokens that are there already; 1: none
 };
 
-// logits [V] fp32 or fp64 on the CPU, u in [0, 1) -> a token id. Tokens are ordered by falling
-// logit, ties by rising id; cuts come in the order top_k, top_p (arXiv:1904.09751), min_p
-// (arXiv:2407.01082), each over what the one before has left. In fp64. repetition_penalty is not
-// looked at. None where the logits are no order of tokens: one is NaN, or the largest is infinite.
-std::optional<int64_t> sample_token(const Tensor& logits, const SamplingConfig& config, double u);
+// logits [V], or row `row` of [rows, V], fp32 or fp64 on the CPU, u in [0, 1) -> a token id. Tokens
+// are ordered by falling logit, ties by rising id; cuts come in the order top_k, top_p
+// (arXiv:1904.09751), min_p (arXiv:2407.01082), each over what the one before has left. In fp64.
+// repetition_penalty is not looked at. None where the logits are no order of tokens: one is NaN, or
+// the largest is infinite.
+std::optional<int64_t> sample_token(const Tensor& logits, const SamplingConfig& config, double u,
+                                    int64_t row = 0);
 
 // Divides the positive logits of `tokens` by `penalty` and multiplies the negative ones, each token
-// once (arXiv:1909.05858). logits [V] fp32 or fp64, contiguous, on the CPU, changed in place.
-void penalize_repetition(Tensor logits, std::span<const int64_t> tokens, double penalty);
+// once (arXiv:1909.05858). logits [V], or row `row` of [rows, V], fp32 or fp64, contiguous, on the
+// CPU, changed in place.
+void penalize_repetition(Tensor logits, std::span<const int64_t> tokens, double penalty,
+                         int64_t row = 0);
 
 }  // namespace weft

@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include <ATen/ops/tensor.h>
+#include <ATen/ops/empty.h>
 #include <c10/core/InferenceMode.h>
 
 #include "base/check.h"
@@ -52,7 +52,7 @@ class Generator {
     while (!active_.empty()) {
       const Tensor logits = step();
       for (size_t row = active_.size(); row-- > 0;) {
-        WEFT_ASSIGN_OR_RETURN(const bool waits, settle(row, logits[static_cast<int64_t>(row)]));
+        WEFT_ASSIGN_OR_RETURN(const bool waits, settle(row, logits, static_cast<int64_t>(row)));
         if (!waits) remove(row);
       }
     }
@@ -68,11 +68,12 @@ class Generator {
     return {index, prompts_[index], 0, RandomStream(options_.seed, "generate", name)};
   }
 
-  // Draws from a row's logits [V] and goes on alone until the row waits for the next step: from the
-  // last half of a full window, or with the next prompt. False if no prompt is left for the row.
-  absl::StatusOr<bool> settle(size_t row, Tensor logits) {
-    while (true) {
-      WEFT_ASSIGN_OR_RETURN(const bool goes_on, draw(active_[row], logits));
+  // Draws from a row's logits, those at `at` of [.., V], and goes on alone until the row waits for
+  // the next step: from the last half of a full window, or with the next prompt. False if no prompt
+  // is left for the row.
+  absl::StatusOr<bool> settle(size_t row, Tensor logits, int64_t at = 0) {
+    for (;; at = 0) {
+      WEFT_ASSIGN_OR_RETURN(const bool goes_on, draw(active_[row], logits, at));
       if (goes_on) {
         if (state_.lengths[row] < size_.capacity) return true;
         logits = restart(row);
@@ -86,10 +87,10 @@ class Generator {
   }
 
   // Draws the next token; whether the sequence wants another one after it.
-  absl::StatusOr<bool> draw(Sequence& sequence, const Tensor& logits) const {
-    penalize_repetition(logits, sequence.tokens, options_.sampling.repetition_penalty);
+  absl::StatusOr<bool> draw(Sequence& sequence, const Tensor& logits, int64_t at) const {
+    penalize_repetition(logits, sequence.tokens, options_.sampling.repetition_penalty, at);
     const double u = sequence.stream.uniform(static_cast<uint64_t>(sequence.answered));
-    const std::optional<int64_t> token = sample_token(logits, options_.sampling, u);
+    const std::optional<int64_t> token = sample_token(logits, options_.sampling, u, at);
     if (!token.has_value()) {
       return run_failure("prompt ", sequence.index + 1, ": the logits of token ",
                          sequence.answered + 1, " are not finite numbers");
@@ -121,33 +122,37 @@ class Generator {
     return prefill(row, half);
   }
 
-  // Makes a row's state that of the last `count` tokens of its sequence, and gives the logits [V]
-  // of the token after them.
+  // Makes a row's state that of the last `count` tokens of its sequence, and gives the logits [1,
+  // V] of the token after them.
   Tensor prefill(size_t row, int64_t count) {
     const Tokens& tokens = active_[row].tokens;
     const Tokens last(tokens.end() - count, tokens.end());
     const auto first = static_cast<int64_t>(row);
     DecodingState state = narrow_rows(state_, first, 1);
     clear(state);
-    const Tensor logits = next_logits(to_tokens(last).unsqueeze(0), state);
+    const Tensor logits = next_logits(to_tokens(last, {1, count}), state);
     put_rows(std::move(state), first, state_);
-    return logits[0];
+    return logits;
   }
 
   // Feeds every sequence its last token; logits [rows, V].
   Tensor step() {
     Tokens last;
     for (const Sequence& sequence : active_) last.push_back(sequence.tokens.back());
-    return next_logits(to_tokens(last).unsqueeze(1), state_);
+    return next_logits(to_tokens(last, {static_cast<int64_t>(last.size()), 1}), state_);
   }
 
-  Tensor to_tokens(const Tokens& ids) const {
-    return at::tensor(ids, at::kLong).to(options_.device);
+  // Without operators that do nothing: once a token their code comes from memory.
+  Tensor to_tokens(const Tokens& ids, at::IntArrayRef sizes) const {
+    const Tensor tokens = at::empty(sizes, at::kLong);
+    std::copy(ids.begin(), ids.end(), tokens.mutable_data_ptr<int64_t>());
+    return options_.device.is_cpu() ? tokens : tokens.to(options_.device);
   }
 
   // tokens [rows, T] -> logits [rows, V] of what follows them, on the CPU.
   Tensor next_logits(const Tensor& tokens, DecodingState& state) const {
-    return model_.next_logits(tokens, state).cpu();
+    const Tensor logits = model_.next_logits(tokens, state);
+    return logits.is_cpu() ? logits : logits.cpu();
   }
 
   absl::Status finish(const Sequence& sequence) {

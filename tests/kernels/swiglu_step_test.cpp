@@ -127,6 +127,7 @@ INSTANTIATE_TEST_SUITE_P(Some, SwigluStepSizes,
                                          StepCase{1, 300, 500, 8, 2, true},
                                          StepCase{5, 59, 77, 7, 3, true}, StepCase{8, 64, 64, 4, 1},
                                          StepCase{2, 33, 20, 5, 5, true},
+                                         StepCase{2, 520, 24, 64, 4, true},  // a large router
                                          StepCase{3, 20, 1, 1, 1}));
 
 TEST(SwigluStep, NothingForNoToken) {

@@ -10,7 +10,9 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/sin.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
@@ -237,10 +239,40 @@ TEST(PenalizeRepetition, OneOrNoTokenChangesNothing) {
 }
 
 TEST(PenalizeRepetition, ChangesARowOfABatchInPlace) {
-  const Tensor batch = at::tensor({2.0, 2.0, 2.0, 2.0}, at::kDouble).reshape({2, 2});
   const std::vector<int64_t> tokens = {1};
-  penalize_repetition(batch[1], tokens, 2.0);
+  const Tensor batch = at::tensor({2.0, 2.0, 2.0, 2.0}, at::kDouble).reshape({2, 2});
+  penalize_repetition(batch, tokens, 2.0, /*row=*/1);
   EXPECT_TRUE(at::equal(batch.reshape(-1), at::tensor({2.0, 2.0, 2.0, 1.0}, at::kDouble)));
+  penalize_repetition(batch[0], tokens, 4.0);
+  EXPECT_TRUE(at::equal(batch.reshape(-1), at::tensor({2.0, 0.5, 2.0, 1.0}, at::kDouble)));
+}
+
+TEST(SampleToken, TakesARowOfABatch) {
+  const Tensor batch = at::stack({logits().flip(0), logits(), logits().flip(0)});
+  for (const Tensor& rows : {batch, batch.t().contiguous().t()}) {
+    EXPECT_EQ(sample_token(rows, {.temperature = 0}, 0, /*row=*/0), 2);
+    EXPECT_EQ(sample_token(rows, {.temperature = 0}, 0, /*row=*/1), 1);
+    EXPECT_EQ(sample_token(rows, {}, 0.701, /*row=*/1), 2);
+    EXPECT_EQ(sample_token(rows, {}, 0.999, /*row=*/2), 3);
+  }
+}
+
+TEST(SampleTokenDeathTest, RefusesRowsThatAreNotThere) {
+  EXPECT_DEATH(sample_token(logits(), {}, 0, /*row=*/1), "row 1 of logits .4.");
+  EXPECT_DEATH(sample_token(logits().unsqueeze(0), {}, 0, /*row=*/1), "row 1 of logits .1, 4.");
+  EXPECT_DEATH(sample_token(logits().to(at::kInt), {}, 0), "fp32 or fp64");
+}
+
+// The first of equal ones, in whatever block of the vocabulary it is.
+TEST(SampleToken, FindsTheFirstOfTheLargestInALargeVocabulary) {
+  for (const int64_t first : {0, 1023, 1024, 1500, 2048, 4999}) {
+    for (const int64_t second : {first, int64_t{2047}, int64_t{4999}}) {
+      const Tensor scores = at::full({5000}, -2.0, at::kFloat);
+      scores[first] = 7;
+      scores[second] = 7;
+      EXPECT_EQ(sample_token(scores, {.temperature = 0}, 0), std::min(first, second));
+    }
+  }
 }
 
 }  // namespace

@@ -91,11 +91,9 @@ class MambaWork final : public StagedWork {
     const LinearInput<S> low = {normed(thread, 0), shape.batch, rank, rank};
     scan.in.b.data = normed(thread, 1);
     scan.in.c.data = normed(thread, 2);
-    for (int64_t group = begin; group < end; ++group) {
-      const int64_t first = group * kScanGroup;
-      parts_.linear(low, step_.dt, first, std::min(first + kScanGroup, shape.channels));
-      parts_.scan(scan, group, memory(thread));
-    }
+    // In one go: weights come from memory faster the longer a stream of them is.
+    parts_.linear(low, step_.dt, begin * kScanGroup, std::min(end * kScanGroup, shape.channels));
+    for (int64_t group = begin; group < end; ++group) parts_.scan(scan, group, memory(thread));
   }
 
   const S* normed(int64_t thread, int i) const {
