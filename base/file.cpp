@@ -290,8 +290,8 @@ absl::StatusOr<FileLock> FileLock::take(const fs::path& path) {
   if (flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
     char holder[32] = {};
     const ssize_t n = ::pread(descriptor, holder, sizeof holder - 1, 0);
-    const std::string who = n > 0 ? absl::StrCat(" (process ", holder, ")") : std::string();
-    return unreadable(path, "is locked by another process" + who);
+    const std::string who = n > 0 ? absl::StrCat("process ", holder) : "another process";
+    return unreadable(path, "is locked by " + who + ", which works there; wait for it, or stop it");
   }
   const std::string self = std::to_string(getpid());
   if (ftruncate(descriptor, 0) != 0 ||

@@ -47,8 +47,9 @@ std::string describe(const Checkpoint& checkpoint, const Recipe& recipe) {
   const TrainingState& state = checkpoint.state;
   return absl::StrCat(checkpoint.store.folder().string(), ": update ", state.step, " of ",
                       total_steps(recipe), ", ", count_text(static_cast<double>(state.tokens)),
-                      " tokens, ", state.skipped, " updates skipped, ", state.threads,
-                      state.threads == 1 ? " thread" : " threads", "\n", files_of(checkpoint));
+                      " tokens, ", state.skipped, state.skipped == 1 ? " update" : " updates",
+                      " skipped, ", state.threads, state.threads == 1 ? " thread" : " threads",
+                      "\n", files_of(checkpoint));
 }
 
 // The run directory that `path` is, or that the checkpoint at `path` lies in; empty if none.

@@ -146,9 +146,9 @@ TEST_F(FileTest, ALockIsHeldByOneAndSaysByWhom) {
     const FileLock lock = *FileLock::take(path());
     const absl::Status second = FileLock::take(path()).status();
     EXPECT_EQ(exit_status(second), 2);
-    EXPECT_EQ(std::string(second.message()), path().string() +
-                                                 ": is locked by another process (process " +
-                                                 std::to_string(getpid()) + ")");
+    EXPECT_EQ(std::string(second.message()), path().string() + ": is locked by process " +
+                                                 std::to_string(getpid()) +
+                                                 ", which works there; wait for it, or stop it");
   }
   EXPECT_TRUE(FileLock::take(path()).ok());
 }
