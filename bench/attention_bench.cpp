@@ -40,7 +40,7 @@ Tensor mask_of(const Case& c) {
 
 double pairs_seen(const Case& c) {
   if (c.has_mask()) return mask_of(c).sum().item<double>();
-  return 0.5 * static_cast<double>(c.length * c.length);
+  return 0.5 * static_cast<double>(c.length * (c.length + 1));
 }
 
 std::string name_of(const Case& c, at::ScalarType type) {

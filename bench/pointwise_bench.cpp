@@ -447,12 +447,17 @@ int main(int argc, char** argv) {
     return 2;
   }
   const auto device = device_name == "cuda" ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
-  if (named) argv[2] = argv[0], argv += 2, argc -= 2;
+  if (named) {
+    argv[2] = argv[0];
+    argv += 2;
+    argc -= 2;
+  }
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   weft::keep_freed_pages();
   const std::vector<weft::Kernel> kernels = weft::all_kernels();
   weft::compare_all(kernels, device);
   weft::register_all(kernels, device);
-  benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();
   return 0;
 }

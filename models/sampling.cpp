@@ -138,14 +138,15 @@ std::optional<int64_t> sample(std::span<const Value> logits, const SamplingConfi
   return draw(candidates_of(logits), largest, config, u);
 }
 
-// Row `row` of logits [V] or [rows, V].
-void check_logits(const Tensor& logits, int64_t row) {
-  const bool is_row = logits.dim() == 1 && row == 0;
-  WEFT_CHECK(is_row || (logits.dim() == 2 && 0 <= row && row < logits.size(0)), "row ", row,
-             " of logits ", logits.sizes());
+// The row that is meant: of [rows, V] it must be named. Ends the program where there is none.
+int64_t checked_row(const Tensor& logits, std::optional<int64_t> row) {
+  const int64_t rows = logits.dim() == 2 ? logits.size(0) : 1, at = row.value_or(0);
+  const bool is_one = row.has_value() ? logits.dim() == 2 : logits.dim() == 1;
+  WEFT_CHECK(is_one && 0 <= at && at < rows && logits.size(-1) > 0, "row ", at, " of logits ",
+             logits.sizes());
   const bool has_type = logits.scalar_type() == at::kFloat || logits.scalar_type() == at::kDouble;
-  WEFT_CHECK(has_type && logits.is_cpu() && logits.numel() > 0,
-             "logits are fp32 or fp64, on the CPU");
+  WEFT_CHECK(has_type && logits.is_cpu(), "logits are fp32 or fp64, on the CPU");
+  return at;
 }
 
 template <class Value>
@@ -170,22 +171,22 @@ void penalize(std::span<Value> logits, std::span<const int64_t> tokens, Value pe
 }  // namespace
 
 std::optional<int64_t> sample_token(const Tensor& logits, const SamplingConfig& config, double u,
-                                    int64_t row) {
-  check_logits(logits, row);
+                                    std::optional<int64_t> row) {
+  const int64_t at = checked_row(logits, row);
   // An operator that does nothing takes as long as a look at a thousand logits.
   const Tensor dense = logits.is_contiguous() ? logits : logits.detach().contiguous();
-  if (dense.scalar_type() == at::kFloat) return sample(row_of<float>(dense, row), config, u);
-  return sample(row_of<double>(dense, row), config, u);
+  if (dense.scalar_type() == at::kFloat) return sample(row_of<float>(dense, at), config, u);
+  return sample(row_of<double>(dense, at), config, u);
 }
 
 void penalize_repetition(Tensor logits, std::span<const int64_t> tokens, double penalty,
-                         int64_t row) {
+                         std::optional<int64_t> row) {
   if (penalty == 1.0) return;
-  check_logits(logits, row);
+  const int64_t at = checked_row(logits, row);
   WEFT_CHECK(logits.is_contiguous(), "logits are contiguous");
   const int64_t size = logits.size(-1);
   const auto penalize_row = [&]<class Value>(Value* values) {
-    penalize<Value>({values + row * size, static_cast<size_t>(size)}, tokens,
+    penalize<Value>({values + at * size, static_cast<size_t>(size)}, tokens,
                     static_cast<Value>(penalty));
   };
   if (logits.scalar_type() == at::kFloat) {

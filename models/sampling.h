@@ -23,12 +23,12 @@ struct SamplingConfig {
 // repetition_penalty is not looked at. None where the logits are no order of tokens: one is NaN, or
 // the largest is infinite.
 std::optional<int64_t> sample_token(const Tensor& logits, const SamplingConfig& config, double u,
-                                    int64_t row = 0);
+                                    std::optional<int64_t> row = {});
 
 // Divides the positive logits of `tokens` by `penalty` and multiplies the negative ones, each token
 // once (arXiv:1909.05858). logits [V], or row `row` of [rows, V], fp32 or fp64, contiguous, on the
 // CPU, changed in place.
 void penalize_repetition(Tensor logits, std::span<const int64_t> tokens, double penalty,
-                         int64_t row = 0);
+                         std::optional<int64_t> row = {});
 
 }  // namespace weft

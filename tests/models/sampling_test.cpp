@@ -259,6 +259,8 @@ TEST(SampleToken, TakesARowOfABatch) {
 
 TEST(SampleTokenDeathTest, RefusesRowsThatAreNotThere) {
   EXPECT_DEATH(sample_token(logits(), {}, 0, /*row=*/1), "row 1 of logits .4.");
+  EXPECT_DEATH(sample_token(logits().unsqueeze(0), {}, 0), "row 0 of logits .1, 4.");
+  EXPECT_DEATH(sample_token(logits().narrow(0, 0, 0), {}, 0), "row 0 of logits .0.");
   EXPECT_DEATH(sample_token(logits().unsqueeze(0), {}, 0, /*row=*/1), "row 1 of logits .1, 4.");
   EXPECT_DEATH(sample_token(logits().to(at::kInt), {}, 0), "fp32 or fp64");
 }

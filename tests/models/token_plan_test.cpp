@@ -74,6 +74,32 @@ TEST_F(TokenPlans, GiveTheLogitsOfTheWholeSequence) {
   EXPECT_EQ(state.lengths, (Ids{kTokens + 2, kTokens + 7}));
 }
 
+// Threads find the experts of a token for themselves, from a router that each of them reads or,
+// with 160 experts, all of them together; in memory that the next layer takes again.
+TEST_F(TokenPlans, GiveTheSameForAnyNumberOfThreads) {
+  for (const int64_t experts : {4, 160}) {
+    ModelRecipe recipe = planned();
+    recipe.layout.feed_forward = "E";
+    recipe.moe.num_experts = experts;
+    recipe.intermediate_size = 128;
+    const TinyModel model(recipe, {at::kDouble, at::kDouble, at::kCPU});
+    const Ids rows[] = {text(6, 3), text(6, 5)};
+    const Tensor whole[] = {whole_logits(*model, rows[0]), whole_logits(*model, rows[1])};
+    for (const int threads : {1, 2, 5}) {
+      at::set_num_threads(threads);
+      DecodingState state = model->new_state(2, 6);
+      for (int64_t i = 0; i < 6; ++i) {
+        const Tensor logits = next(model, {rows[0][i], rows[1][i]}, state);
+        for (int64_t row = 0; row < 2; ++row) {
+          EXPECT_LE(max_difference(logits[row], whole[row][i]), kClose)
+              << experts << " experts, " << threads << " threads, token " << i;
+        }
+      }
+      EXPECT_NE(state.plan, nullptr);
+    }
+  }
+}
+
 // A token's attention is in parts of 512 slots: in two of them at the end.
 TEST_F(TokenPlans, GiveTheLogitsOfALongSequence) {
   constexpr int64_t kTokens = 600, kPrompt = 500;

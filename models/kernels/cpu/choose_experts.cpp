@@ -7,8 +7,8 @@ namespace weft::cpu {
 
 namespace {
 
-// Puts (expert, weight) behind the `count` ones of lists that `before` keeps in order; the last of
-// `most` falls off.
+// Puts (expert, weight) into ordered lists of `count`, before entry i if before(i) says so; what is
+// behind the first `most` falls off.
 template <class C, class Before>
 void insert(int64_t expert, C weight, int64_t count, int64_t most, int64_t* experts, C* weights,
             const Before& before) {

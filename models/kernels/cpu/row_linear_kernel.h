@@ -1,6 +1,6 @@
 #pragma once
 // Linear layers of a few rows, for a range of outputs. Every output is summed in the same order,
-// whichever block it is computed in: two sums of vectors along the row, then their lanes as a tree.
+// whichever block it is computed in: Sum's vectors along the row, then their lanes as a tree.
 // Bounded by reading the weights: one row of x takes as long as a mere read of them (2 cores with
 // AVX-512, bench/row_linear_bench.cpp). The processor's own prefetching is left alone: asked for
 // them ahead, by any distance and into any cache, it reads a tenth to a third slower. Included as
@@ -77,7 +77,7 @@ struct Sum {
 };
 
 #if defined(__AVX512BF16__)
-// The processor's own products of bf16, two to a lane.
+// The processor's own products of bf16, two to a lane, which take denormals for zeros.
 template <>
 struct Sum<Bf16> {
   using Loaded = __m512bh;
@@ -192,7 +192,7 @@ inline void row_linear_rows(const LinearInput<S>& x, const LinearRows<S>& layer,
 constexpr int64_t kShortBytes = 2048;
 
 // Outputs first .. first + kLanes - 1 for the only row of x, a short one: all lanes are summed at
-// once. x is widened anew for each: kept, it would fill twice as much of the first cache, and
+// once. x is read anew for each: kept in fp32, it would fill twice as much of the first cache, and
 // weights come a seventh slower from memory then.
 template <class S, class C = Compute<S>>
 inline void row_linear_lanes(const LinearInput<S>& x, const LinearRows<S>& layer, int64_t first) {
