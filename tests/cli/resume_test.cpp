@@ -210,7 +210,8 @@ TEST_F(Resume, ASecondProcessIsKeptOutOfTheDirectory) {
   const Outcome second = train();
   first.kill(SIGCONT);
   EXPECT_EQ(second.exit_status, 2);
-  EXPECT_THAT(second.output, testing::HasSubstr("another process"));
+  EXPECT_THAT(second.output,
+              testing::HasSubstr("is locked by process " + std::to_string(first.pid()) + ","));
   EXPECT_EQ(first.wait().exit_status, 0);
 }
 
