@@ -77,7 +77,7 @@ TokenPlan::TokenPlan(const Parts& parts, const Tensor& x, DecodingState& state)
     parts.blocks[i].add_decoding_work(tokens_, state.layers[i], x_, scratch_, layers_);
   }
   scratch_.rewind();
-  head_ = head_work(parts.final_norm.rms_weights(), parts.head, x_, &logits_, scratch_);
+  head_ = head_work(parts.final_norm.rms_weights(), parts.head, x_, &logits_memory_, scratch_);
   for_each_tensor(state, [&](const Tensor& tensor) { tensors_.push_back(tensor); });
 }
 
@@ -126,11 +126,13 @@ Tensor TokenPlan::advance(const Tensor& tokens, DecodingState& state) {
 }
 
 Tensor TokenPlan::logits(const Tensor& tokens, DecodingState& state) {
-  const auto wide = x_.options().dtype(wide_type(parts_.head.scalar_type()));
-  Tensor logits = at::empty({state.rows(), parts_.head.size(0)}, wide);
-  logits_ = logits.mutable_data_ptr();
+  if (!logits_.defined() || logits_.use_count() > 1) {
+    const auto wide = x_.options().dtype(wide_type(parts_.head.scalar_type()));
+    logits_ = at::empty({state.rows(), parts_.head.size(0)}, wide);
+    logits_memory_ = logits_.mutable_data_ptr();
+  }
   run(tokens, state, /*with_head=*/true);
-  return logits;
+  return logits_;
 }
 
 }  // namespace weft

@@ -56,7 +56,8 @@ class TokenPlan final {
   NewTokens tokens_;
   Rotations ahead_;  // of the tokens from ahead_lengths_ on
   std::vector<int64_t> ahead_lengths_;
-  void* logits_ = nullptr;  // where the head's work puts them
+  Tensor logits_;  // of the last token; made anew while a caller has them
+  void* logits_memory_ = nullptr;
   cpu::Scratch scratch_;
   std::vector<cpu::StagedWorkPtr> layers_;
   cpu::StagedWorkPtr head_;

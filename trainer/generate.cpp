@@ -126,33 +126,32 @@ class Generator {
   // V] of the token after them.
   Tensor prefill(size_t row, int64_t count) {
     const Tokens& tokens = active_[row].tokens;
-    const Tokens last(tokens.end() - count, tokens.end());
+    const Tensor last = at::empty({1, count}, at::kLong);
+    std::copy(tokens.end() - count, tokens.end(), last.mutable_data_ptr<int64_t>());
     const auto first = static_cast<int64_t>(row);
     DecodingState state = narrow_rows(state_, first, 1);
     clear(state);
-    const Tensor logits = next_logits(to_tokens(last, {1, count}), state);
+    const Tensor logits = next_logits(last, state);
     put_rows(std::move(state), first, state_);
     return logits;
   }
 
-  // Feeds every sequence its last token; logits [rows, V].
+  // Feeds every sequence its last token; logits [rows, V]. Without operators that do nothing, and
+  // in the tensor of the last step: once a token all of their code comes from memory.
   Tensor step() {
-    Tokens last;
-    for (const Sequence& sequence : active_) last.push_back(sequence.tokens.back());
-    return next_logits(to_tokens(last, {static_cast<int64_t>(last.size()), 1}), state_);
+    const auto rows = static_cast<int64_t>(active_.size());
+    if (!last_tokens_.defined() || last_tokens_.size(0) != rows) {
+      last_tokens_ = at::empty({rows, 1}, at::kLong);
+    }
+    auto* next = last_tokens_.mutable_data_ptr<int64_t>();
+    for (const Sequence& sequence : active_) *next++ = sequence.tokens.back();
+    return next_logits(last_tokens_, state_);
   }
 
-  // Without operators that do nothing: once a token their code comes from memory.
-  Tensor to_tokens(const Tokens& ids, at::IntArrayRef sizes) const {
-    const Tensor tokens = at::empty(sizes, at::kLong);
-    std::copy(ids.begin(), ids.end(), tokens.mutable_data_ptr<int64_t>());
-    return options_.device.is_cpu() ? tokens : tokens.to(options_.device);
-  }
-
-  // tokens [rows, T] -> logits [rows, V] of what follows them, on the CPU.
+  // tokens [rows, T] -> logits [rows, V] of what follows them, on the CPU as they are.
   Tensor next_logits(const Tensor& tokens, DecodingState& state) const {
-    const Tensor logits = model_.next_logits(tokens, state);
-    return logits.is_cpu() ? logits : logits.cpu();
+    if (options_.device.is_cpu()) return model_.next_logits(tokens, state);
+    return model_.next_logits(tokens.to(options_.device), state).cpu();
   }
 
   absl::Status finish(const Sequence& sequence) {
@@ -184,6 +183,7 @@ class Generator {
   const StateSize size_;
   DecodingState state_;           // of active_, a row each
   std::vector<Sequence> active_;  // each with a last token that its row has not seen
+  Tensor last_tokens_;            // [rows, 1] those, on the CPU
   size_t next_ = 0;               // the first prompt that has not begun
   std::vector<Tokens> answers_;
   std::vector<bool> done_;
