@@ -1,5 +1,7 @@
 #include "models/kernels/cpu/causal_conv.h"
 
+#include <algorithm>
+
 #include "models/kernels/cpu/kernel_for.h"
 #include "models/kernels/cpu/tasks.h"
 
@@ -39,10 +41,13 @@ void causal_conv(const ConvBackward<S>& conv, Isa isa) {
 template <class S>
 void causal_conv(const ConvStep<S>& conv, Isa isa) {
   const ConvShape& shape = conv.in.shape;
-  const auto task = WEFT_KERNEL_FOR(isa, conv_step_task<S>);
+  const auto channels = WEFT_KERNEL_FOR(isa, conv_step_channels<S>);
   run_tasks((shape.channels + kConvGroup - 1) / kConvGroup,
             conv_workspace_bytes(shape.taps, sizeof(Compute<S>)),
-            [&](int64_t index, void* workspace) { task(conv, index, workspace); },
+            [&](int64_t index, void* workspace) {
+              const int64_t first = index * kConvGroup;
+              channels(conv, first, std::min(first + kConvGroup, shape.channels), workspace);
+            },
             /*at_least=*/kChannelsOfAThread / (shape.batch * kConvGroup) + 1);
 }
 

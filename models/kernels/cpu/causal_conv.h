@@ -21,16 +21,16 @@ void causal_conv(const ConvStep<S>& conv, Isa isa);
 // Bytes that a task of any of them needs as its workspace, aligned to 64, in every version.
 int64_t conv_workspace_bytes(int64_t taps, int64_t compute_size);
 
-// One task of a pass, as compiled for each instruction set. A step's task is a group of channels
-// for all rows of the batch.
-#define WEFT_DECLARE_CONV(ISA)                                                         \
-  namespace ISA {                                                                      \
-  template <class S>                                                                   \
-  void conv_forward_task(const ConvForward<S>& conv, int64_t task, void* workspace);   \
-  template <class S>                                                                   \
-  void conv_step_task(const ConvStep<S>& conv, int64_t task, void* workspace);         \
-  template <class S>                                                                   \
-  void conv_backward_task(const ConvBackward<S>& conv, int64_t task, void* workspace); \
+// One task of a pass, or channels begin .. end - 1 of a step for all rows of the batch, as compiled
+// for each instruction set.
+#define WEFT_DECLARE_CONV(ISA)                                                                   \
+  namespace ISA {                                                                                \
+  template <class S>                                                                             \
+  void conv_forward_task(const ConvForward<S>& conv, int64_t task, void* workspace);             \
+  template <class S>                                                                             \
+  void conv_step_channels(const ConvStep<S>& conv, int64_t begin, int64_t end, void* workspace); \
+  template <class S>                                                                             \
+  void conv_backward_task(const ConvBackward<S>& conv, int64_t task, void* workspace);           \
   }
 WEFT_DECLARE_CONV(baseline)
 WEFT_DECLARE_CONV(avx2)

@@ -109,11 +109,10 @@ inline void for_each_sum(const ConvInputs<S>& in, const ConvTask& task, int64_t 
 
 // One token after a window, for a group of channels of all rows: sums in the order of convolve.
 template <class S>
-void conv_step_task(const ConvStep<S>& conv, int64_t group, void* workspace) {
+inline void conv_step_group(const ConvStep<S>& conv, const ConvTask& task, void* workspace) {
   using C = Compute<S>;
   const ConvShape& shape = conv.in.shape;
   const int64_t kept = shape.taps - 1;
-  const ConvTask task = conv_task(shape, group);
   Carver carver(workspace);
   const ConvParameters<C> parameters = load_conv_parameters(conv.in, task, carver);
   for (int64_t b = 0; b < shape.batch; ++b) {
@@ -131,6 +130,16 @@ void conv_step_task(const ConvStep<S>& conv, int64_t group, void* workspace) {
       }
       store(at(conv.y, b, 0, channel), sum * sigmoid<C>(sum), count);
     }
+  }
+}
+
+template <class S>
+void conv_step_channels(const ConvStep<S>& conv, int64_t begin, int64_t end, void* workspace) {
+  ConvTask task = {};
+  for (task.first = begin; task.first < end; task.first += task.channels) {
+    const int64_t left = end - task.first;
+    task.channels = static_cast<int>(left < kConvGroup ? left : kConvGroup);
+    conv_step_group(conv, task, workspace);
   }
 }
 

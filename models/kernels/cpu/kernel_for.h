@@ -1,7 +1,7 @@
 #pragma once
 // The version of a kernel for an instruction set that is known at run time:
-// WEFT_KERNEL_FOR(isa, conv_step_task<S>). Those that gain by bf16 units have a function of their
-// own: row_linear_kernel.
+// WEFT_KERNEL_FOR(isa, conv_step_channels<S>). Those that gain by bf16 units have a function of
+// their own: row_linear_kernel.
 #include "models/kernels/cpu/isa.h"
 
 #define WEFT_KERNEL_FOR(isa, ...)                                        \

@@ -31,7 +31,7 @@ namespace weft::cpu::WEFT_ISA {
                                        const AttentionParts<Compute<S>>&, int64_t);                \
   template void conv_forward_task<S>(const ConvForward<S>&, int64_t, void*);                       \
   template void conv_backward_task<S>(const ConvBackward<S>&, int64_t, void*);                     \
-  template void conv_step_task<S>(const ConvStep<S>&, int64_t, void*);                             \
+  template void conv_step_channels<S>(const ConvStep<S>&, int64_t, int64_t, void*);                \
   template void column_sums_range<S>(const SummedRows<S>&, int64_t, int64_t, Compute<S>*);         \
   template void gelu_range<S>(const S*, S*, int64_t);                                              \
   template void gelu_backward_range<S>(const S*, const S*, S*, int64_t);                           \

@@ -12,12 +12,12 @@ namespace {
 // The kernels of the parts for an instruction set.
 template <class S>
 struct Parts {
-  decltype(&baseline::conv_step_task<S>) conv;
+  decltype(&baseline::conv_step_channels<S>) conv;
   RowLinearPart<S> linear;
   decltype(&baseline::scan_step_task<S>) scan;
 
   explicit Parts(Isa isa)
-      : conv(WEFT_KERNEL_FOR(isa, conv_step_task<S>)),
+      : conv(WEFT_KERNEL_FOR(isa, conv_step_channels<S>)),
         linear(row_linear_kernel<S>(isa)),
         scan(WEFT_KERNEL_FOR(isa, scan_step_task<S>)) {}
 };
@@ -52,15 +52,12 @@ class MambaWork final : public StagedWork {
   void add_to(Stages& stages) override {
     constexpr int64_t kBytes = sizeof(S), kWideBytes = sizeof(Compute<S>);
     const ScanShape& shape = step_.scan.in.shape;
-    const int64_t inner = shape.channels, taps = step_.conv.in.shape.taps;
+    const int64_t inner = shape.channels;
     normed_.reset();
     stages.add(2 * inner, step_.residual.width * kBytes,
-               [this](int64_t thread, int64_t begin, int64_t end) {
+               [this, inner](int64_t thread, int64_t begin, int64_t end) {
                  row_linear_span(normed_.on(thread), {step_.into, 2}, begin, end, parts_.linear);
-               });
-    stages.add((inner + kConvGroup - 1) / kConvGroup, kConvGroup * taps * (kBytes + kWideBytes),
-               [this](int64_t thread, int64_t begin, int64_t end) {
-                 for (int64_t i = begin; i < end; ++i) parts_.conv(step_.conv, i, memory(thread));
+                 parts_.conv(step_.conv, begin, std::min(end, inner), memory(thread));
                });
     const LinearLayers<S> projections = {step_.projections, 3};
     stages.add(outputs_of(projections), inner * kBytes,

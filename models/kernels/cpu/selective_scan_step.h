@@ -1,11 +1,17 @@
 #pragma once
 // The scan of a single token with a state, for decoding: a task is a group of channels for all rows
-// of the batch, which share the exponentials of a_log where the caller has not kept them. Vectors
+// of the batch, which share the exponentials of a_log where the caller has not kept them: where it
+// has, they are read as they are used, as a table of them would drive the states out of the first
+// cache. Vectors
 // run over states, as a_log and the state lie, so that nothing is transposed but the sums of C h.
 // Bound by arithmetic at Bz = 1, an exponential or two a state. Included as cpu/vector.h is.
 #include "models/kernels/cpu/selective_scan_steps.h"
 
 namespace weft::cpu::WEFT_ISA {
+
+// States and rates are asked for so many channels ahead: beside a hundred nanoseconds of
+// arithmetic, and little of the first cache.
+constexpr int kChannelsAhead = 32;
 
 // Vectors of a row of states, the last one padded with zeros.
 template <class C>
@@ -37,16 +43,15 @@ inline void load_step(const ScanInputs<S>& in, const ScanTask& task, const StepT
 
 // Steps the states of one channel and returns the terms of sum C h, one a lane. `before` is null
 // where the state is zero; it may be `after`. kFull: states fill their vectors, so that no lane has
-// to be looked at.
-template <bool kFull, class C>
-inline Vec<C> step_channel(int states, int channel, const StepTables<C>& of, const C* before,
-                           C* after) {
-  const Vec<C>* rates = of.rates + channel * step_vectors<C>(states);
+// to be looked at. rate(channel, i) is vector i of its A log2(e).
+template <bool kFull, class C, class Rate>
+inline Vec<C> step_channel(int states, int channel, const StepTables<C>& of, const Rate& rate,
+                           const C* before, C* after) {
   const C delta = of.delta[channel], u = of.u[channel];
   Vec<C> sum = {};
   for (int n = 0, i = 0; n < states; n += kLanes<C>, ++i) {
     const int count = kFull ? kLanes<C> : states - n;
-    const Vec<C> decay = exp2_nonpositive<C>(delta * rates[i]);
+    const Vec<C> decay = exp2_nonpositive<C>(delta * rate(channel, i));
     const Vec<C> old = before == nullptr ? Vec<C>{} : load(before + n, count);
     const Vec<C> h = decay * old + u * of.b[i];
     store(after + n, h, count);
@@ -56,9 +61,9 @@ inline Vec<C> step_channel(int states, int channel, const StepTables<C>& of, con
 }
 
 // One row of the batch.
-template <bool kFull, class S, class C = Compute<S>>
-inline void scan_step_row(const ScanForward<S>& scan, const ScanTask& task,
-                          const StepTables<C>& of) {
+template <bool kFull, class S, class Rate, class C = Compute<S>>
+inline void scan_step_row(const ScanForward<S>& scan, const ScanTask& task, const StepTables<C>& of,
+                          const Rate& rate) {
   const ScanInputs<S>& in = scan.in;
   const int states = static_cast<int>(in.shape.states);
   const int vectors = step_vectors<C>(states);
@@ -66,12 +71,10 @@ inline void scan_step_row(const ScanForward<S>& scan, const ScanTask& task,
   const int64_t row = (task.b * in.shape.channels + task.first) * states;
   const S* z_row = at(in.z, task.b, 0, task.first);
   S* y = at(scan.y, task.b, 0, task.first);
-  // The next group's rates and states lie too far from this one's for the processor to see them
-  // coming; asked for a channel at a time, at least their first lines arrive beside the arithmetic.
-  const bool more = task.first + kScanGroup < in.shape.channels;
-  const C* next_state = (scan.initial_state == nullptr ? scan.final_state : scan.initial_state) +
-                        row + int64_t{kScanGroup} * states;
-  const C* next_table = (in.a != nullptr ? in.a : in.a_log) + (task.first + kScanGroup) * states;
+  const C* state_ahead = (scan.initial_state == nullptr ? scan.final_state : scan.initial_state) +
+                         row + int64_t{kChannelsAhead} * states;
+  const C* table_ahead =
+      (in.a != nullptr ? in.a : in.a_log) + (task.first + kChannelsAhead) * states;
   load_step(in, task, of);
   for (int i = 0, n = 0; i < vectors; ++i, n += kLanes<C>) {
     of.b[i] = load(at(in.b, task.b, 0, n), states - n);
@@ -82,14 +85,12 @@ inline void scan_step_row(const ScanForward<S>& scan, const ScanTask& task,
     Vec<C> sums[kLanes<C>];
     for (int lane = 0; lane < kLanes<C>; ++lane) {
       const int channel = first + lane;
-      if (more) {
-        __builtin_prefetch(next_state + channel * states);
-        __builtin_prefetch(next_table + channel * states);
-      }
+      __builtin_prefetch(state_ahead + channel * states);
+      __builtin_prefetch(table_ahead + channel * states);
       const int64_t state = row + int64_t{channel} * states;
       sums[lane] = lane >= count
                        ? Vec<C>{}
-                       : step_channel<kFull>(states, channel, of,
+                       : step_channel<kFull>(states, channel, of, rate,
                                              from_zero ? nullptr : scan.initial_state + state,
                                              scan.final_state + state);
     }
@@ -111,7 +112,15 @@ void scan_step_task(const ScanForward<S>& scan, int64_t group, void* workspace) 
   const StepTables<C> of{carver.take<Vec<C>>(kScanGroup * vectors), carver.take<Vec<C>>(vectors),
                          carver.take<Vec<C>>(vectors), carver.take<C>(kScanGroup),
                          carver.take<C>(kScanGroup)};
+  const bool full = states % kLanes<C> == 0;
   const C* table = scan.in.a != nullptr ? scan.in.a : scan.in.a_log;
+  if (scan.in.a != nullptr && full) {
+    const auto rate = [a = table + task.first * states, states](int channel, int i) {
+      return load_full(a + channel * states + i * kLanes<C>) * static_cast<C>(kLog2E);
+    };
+    for (task.b = 0; task.b < shape.batch; ++task.b) scan_step_row<true>(scan, task, of, rate);
+    return;
+  }
   for (int channel = 0; channel < task.channels; ++channel) {
     const C* row = table + (task.first + channel) * states;
     for (int i = 0, n = 0; i < vectors; ++i, n += kLanes<C>) {
@@ -120,11 +129,12 @@ void scan_step_task(const ScanForward<S>& scan, int64_t group, void* workspace) 
       of.rates[channel * vectors + i] = a * static_cast<C>(kLog2E);
     }
   }
+  const auto rate = [&](int channel, int i) { return of.rates[channel * vectors + i]; };
   for (task.b = 0; task.b < shape.batch; ++task.b) {
-    if (states % kLanes<C> == 0) {
-      scan_step_row<true>(scan, task, of);
+    if (full) {
+      scan_step_row<true>(scan, task, of, rate);
     } else {
-      scan_step_row<false>(scan, task, of);
+      scan_step_row<false>(scan, task, of, rate);
     }
   }
 }
