@@ -126,7 +126,9 @@ Tensor TokenPlan::advance(const Tensor& tokens, DecodingState& state) {
 }
 
 Tensor TokenPlan::logits(const Tensor& tokens, DecodingState& state) {
-  if (!logits_.defined() || logits_.use_count() > 1) {
+  const bool wanted =
+      logits_.defined() && (logits_.use_count() > 1 || logits_.storage().use_count() > 1);
+  if (!logits_.defined() || wanted) {
     const auto wide = x_.options().dtype(wide_type(parts_.head.scalar_type()));
     logits_ = at::empty({state.rows(), parts_.head.size(0)}, wide);
     logits_memory_ = logits_.mutable_data_ptr();

@@ -56,7 +56,7 @@ class TokenPlan final {
   NewTokens tokens_;
   Rotations ahead_;  // of the tokens from ahead_lengths_ on
   std::vector<int64_t> ahead_lengths_;
-  Tensor logits_;  // of the last token; made anew while a caller has them
+  Tensor logits_;  // of the last token; made anew while a caller has them or a part of them
   void* logits_memory_ = nullptr;
   cpu::Scratch scratch_;
   std::vector<cpu::StagedWorkPtr> layers_;

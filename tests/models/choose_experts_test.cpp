@@ -2,6 +2,7 @@
 #include "models/kernels/cpu/choose_experts.h"
 
 #include <limits>
+#include <set>
 #include <vector>
 
 #include <ATen/CPUGeneratorImpl.h>
@@ -43,6 +44,28 @@ void expect_route(at::ScalarType type) {
 TEST(ChooseExperts, EqualsRouteWithTies) {
   expect_route<float>(at::kFloat);
   expect_route<double>(at::kDouble);
+}
+
+// A model that has diverged gets an error from its logits, further on: here nothing may be read or
+// written that isn't there.
+TEST(ChooseExperts, GivesDifferentExpertsWhateverTheLogitsAre) {
+  constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const std::vector<std::vector<float>> cases = {{kNaN, kNaN, kNaN, kNaN},
+                                                 {1, kNaN, 0, 2},
+                                                 {kNaN, 1, 2, 0},
+                                                 {kInfinity, 0, kInfinity, 1},
+                                                 {-kInfinity, -kInfinity, -kInfinity, -kInfinity}};
+  for (const std::vector<float>& logits : cases) {
+    for (const int64_t top_k : {1, 2, 4}) {
+      std::vector<int64_t> chosen(static_cast<size_t>(top_k), -1);
+      std::vector<float> weights(chosen.size());
+      cpu::choose_experts<float>({4, top_k, /*renormalize=*/true}, logits.data(), chosen.data(),
+                                 weights.data());
+      EXPECT_EQ(std::set<int64_t>(chosen.begin(), chosen.end()).size(), chosen.size());
+      for (const int64_t expert : chosen) EXPECT_TRUE(0 <= expert && expert < 4) << expert;
+    }
+  }
 }
 
 }  // namespace

@@ -56,7 +56,7 @@ TEST(SampleToken, LowTemperatureSharpens) {
   EXPECT_EQ(sample_token(logits(), {.temperature = 0.5}, 0.54), 3);
 }
 
-// Large vocabularies are searched by several threads and in vectors.
+// Many are searched in blocks, and a block in vectors.
 TEST(SampleToken, FindsTheFirstOfTheLargestOfMany) {
   for (const at::ScalarType type : {at::kFloat, at::kDouble}) {
     const Tensor many = at::arange(200003, at::kDouble).sin().to(type);
