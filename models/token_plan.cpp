@@ -6,6 +6,7 @@
 #include <ATen/Dispatch.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
+#include <c10/core/InferenceMode.h>
 
 #include "base/check.h"
 #include "models/kernels/dispatch.h"
@@ -126,9 +127,10 @@ Tensor TokenPlan::advance(const Tensor& tokens, DecodingState& state) {
 }
 
 Tensor TokenPlan::logits(const Tensor& tokens, DecodingState& state) {
-  const bool wanted =
-      logits_.defined() && (logits_.use_count() > 1 || logits_.storage().use_count() > 1);
-  if (!logits_.defined() || wanted) {
+  const bool free =
+      logits_.defined() && logits_.use_count() == 1 && logits_.storage().use_count() == 1;
+  if (!free) {
+    const c10::InferenceMode not_only(false);  // the next caller may be in another mode
     const auto wide = x_.options().dtype(wide_type(parts_.head.scalar_type()));
     logits_ = at::empty({state.rows(), parts_.head.size(0)}, wide);
     logits_memory_ = logits_.mutable_data_ptr();

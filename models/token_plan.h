@@ -39,7 +39,8 @@ class TokenPlan final {
   // layer: the residual stream [Bz, 1, d], in memory that the next call writes to. Brings `state`
   // up to date. REQUIRES: fits() it.
   Tensor advance(const Tensor& tokens, DecodingState& state);
-  // The same, and then the logits [Bz, V] in the wide type.
+  // The same, and then the logits [Bz, V] in the wide type. Once nobody has them or a part of them,
+  // the next call writes there.
   Tensor logits(const Tensor& tokens, DecodingState& state);
 
  private:
@@ -56,7 +57,7 @@ class TokenPlan final {
   NewTokens tokens_;
   Rotations ahead_;  // of the tokens from ahead_lengths_ on
   std::vector<int64_t> ahead_lengths_;
-  Tensor logits_;  // of the last token; made anew while a caller has them or a part of them
+  Tensor logits_;  // of the last token; of the last token
   void* logits_memory_ = nullptr;
   cpu::Scratch scratch_;
   std::vector<cpu::StagedWorkPtr> layers_;

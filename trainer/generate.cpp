@@ -148,7 +148,7 @@ class Generator {
     return next_logits(last_tokens_, state_);
   }
 
-  // tokens [rows, T] -> logits [rows, V] of what follows them, on the CPU as they are.
+  // tokens [rows, T] -> logits [rows, V] of what follows them, both on the CPU.
   Tensor next_logits(const Tensor& tokens, DecodingState& state) const {
     if (options_.device.is_cpu()) return model_.next_logits(tokens, state);
     return model_.next_logits(tokens.to(options_.device), state).cpu();

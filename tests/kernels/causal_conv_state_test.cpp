@@ -1,6 +1,8 @@
 // The causal convolution from one window to the next, as decoding runs it.
 #include <cmath>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
@@ -77,6 +79,37 @@ INSTANTIATE_TEST_SUITE_P(Odd, ConvStateSizes,
                                          ConvCase{1, 97, 1, 3}, ConvCase{3, 33, 97, 1},
                                          ConvCase{1, 40, 129, 3}, ConvCase{1, 70, 97, 4},
                                          ConvCase{3, 20, 17, 7}));
+
+// Decoding does any range of channels at a time, whichever threads have time for them: whether a
+// channel is in a full vector or in the rest of one must not change a bit.
+TEST(ConvState, ATokensChannelsDoNotDependOnThoseBesideThem) {
+  constexpr int64_t kChannels = 150;
+  for (const at::ScalarType type : {at::kFloat, at::kDouble, at::kBFloat16}) {
+    for (const int64_t taps : {3, 4}) {
+      const ConvInput in = conv_input({2, 1, kChannels, taps}, type);
+      const Tensor before = at::randn({2, taps - 1, kChannels}).to(type);
+      in.starts.zero_();
+      for (const cpu::Isa isa : supported_isas()) {
+        Tensor window = before.clone();
+        const Tensor whole = convolve_in_parts(in, {1}, window, isa);
+        for (const auto& [first, end] : std::vector<std::pair<int64_t, int64_t>>{
+                 {0, 1}, {1, 6}, {5, 18}, {13, 28}, {7, 23}, {3, 20}, {9, 150}}) {
+          const int64_t count = end - first;
+          const ConvInput part = {in.x.narrow(2, first, count),
+                                  in.weight.narrow(0, first, count),
+                                  in.bias.defined() ? in.bias.narrow(0, first, count) : Tensor{},
+                                  in.starts,
+                                  {}};
+          Tensor part_window = before.narrow(2, first, count).contiguous();
+          EXPECT_TRUE(
+              convolve_in_parts(part, {1}, part_window, isa).equal(whole.narrow(2, first, count)))
+              << type << ", channels from " << first;
+          EXPECT_TRUE(part_window.equal(window.narrow(2, first, count)));
+        }
+      }
+    }
+  }
+}
 
 TEST(ConvState, TheWindowHoldsTheLastInputsOfItsDocument) {
   const Tensor x = at::arange(1, 6, at::TensorOptions(at::kFloat)).reshape({1, 5, 1});

@@ -10,6 +10,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
@@ -107,6 +108,7 @@ TEST_F(TokenPlans, LeaveLogitsAloneThatACallerHas) {
   const Tensor whole = next(model, {3}, state), whole_then = whole.clone();
   const Tensor part = next(model, {5}, state)[0], part_then = part.clone();
   const void* const last = next(model, {7}, state).data_ptr();
+  const Tensor there_if_freed = at::empty_like(whole);
   EXPECT_EQ(next(model, {9}, state).data_ptr(), last);
   EXPECT_TRUE(whole.equal(whole_then));
   EXPECT_TRUE(part.equal(part_then));

@@ -54,10 +54,11 @@ class MambaWork final : public StagedWork {
     const ScanShape& shape = step_.scan.in.shape;
     const int64_t inner = shape.channels;
     normed_.reset();
-    stages.add(2 * inner, step_.residual.width * kBytes,
-               [this, inner](int64_t thread, int64_t begin, int64_t end) {
-                 row_linear_span(normed_.on(thread), {step_.into, 2}, begin, end, parts_.linear);
-                 parts_.conv(step_.conv, begin, std::min(end, inner), memory(thread));
+    stages.add(inner, 2 * step_.residual.width * kBytes,
+               [this](int64_t thread, int64_t begin, int64_t end) {
+                 const LinearInput<S> x = normed_.on(thread);
+                 for (const LinearRows<S>& layer : step_.into) parts_.linear(x, layer, begin, end);
+                 parts_.conv(step_.conv, begin, end, memory(thread));
                });
     const LinearLayers<S> projections = {step_.projections, 3};
     stages.add(outputs_of(projections), inner * kBytes,

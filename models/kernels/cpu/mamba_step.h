@@ -1,6 +1,7 @@
 #pragma once
-// Raw CPU kernel of models/kernels/mamba_step.h: the kernels of its parts, one after the other on
-// threads that meet in between instead of being started and joined for each.
+// Raw CPU kernel of models/kernels/mamba_step.h: the kernels of its parts, on threads that meet
+// where a part needs all that the one before it gives, instead of being started and joined for
+// each.
 #include "models/kernels/cpu/causal_conv.h"
 #include "models/kernels/cpu/residual.h"
 #include "models/kernels/cpu/selective_scan.h"
