@@ -93,7 +93,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", choices=list(MODELS), default=list(MODELS))
     parser.add_argument("--precision", nargs="*", choices=list(TYPES), default=list(TYPES))
     parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     transformers.logging.set_verbosity_error()
     print(f"{machine()}; {torch.get_num_threads()} threads; torch {torch.__version__}, "
