@@ -121,7 +121,7 @@ struct LoneSum<float> {
   }
   void add(const Loaded& v, const Loaded& w) {
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) of[i] = _mm256_fmadd_ps(v.quarters[i], w.quarters[i], of[i]);
+    for (int i = 0; i < 4; ++i) of[i] += v.quarters[i] * w.quarters[i];
   }
   Vec<float> lanes() const { return join(of[0], of[1]) + join(of[2], of[3]); }
 
