@@ -317,16 +317,13 @@ double distance(const Tensor& a, const Tensor& b) {
 }
 
 // Losses by their largest difference, gradients by the norm of theirs, relative to each tensor; or,
-// for gradients that are nearly nothing beside others, to a hundredth of the largest norm.
+// where gradients nearly cancel, to a thousandth of the largest norm. One that is nothing but
+// rounding, below a tenth of `gradient` beside the largest, must be so in both.
 struct Tolerance {
   double loss, gradient;
 };
 
-// Where `truth` is given, gradients may also be off by twice as much as the expected ones are from
-// it: some are small differences of large numbers. On the machine that this was written on, x_dt of
-// Jamba's last layer alone needs that in fp32, 1.05e-5 off where the whole is 3e-6 from fp64.
-void expect_equal(const Gradients& ours, const Gradients& expected, const Tolerance& tolerance,
-                  const Gradients* truth = nullptr) {
+void expect_equal(const Gradients& ours, const Gradients& expected, const Tolerance& tolerance) {
   ASSERT_EQ(ours.size(), expected.size());
   double largest = 0;
   for (const auto& [name, tensor] : expected) {
@@ -339,9 +336,13 @@ void expect_equal(const Gradients& ours, const Gradients& expected, const Tolera
       EXPECT_LE(max_difference(value, tensor), tolerance.loss * max_magnitude(tensor)) << name;
       continue;
     }
-    const double inexact = truth == nullptr ? 0 : distance(tensor, truth->at(name));
-    const double size = std::max(norm_of(tensor), 0.01 * largest);
-    EXPECT_LE(distance(value, tensor), tolerance.gradient * size + 2 * inexact) << name;
+    const double norm = norm_of(tensor), nothing = 0.1 * tolerance.gradient * largest;
+    if (norm <= nothing) {
+      EXPECT_LE(norm_of(value), nothing) << name;
+    } else {
+      EXPECT_LE(distance(value, tensor), tolerance.gradient * std::max(norm, 1e-3 * largest))
+          << name;
+    }
   }
 }
 
@@ -354,6 +355,9 @@ ModelRecipe recipe_of(Family family) {
     recipe.layout.feed_forward = "EDNE";
     recipe.attention.sliding_window = 5;
   }
+  // The gradient of a norm of 2 numbers (hidden_size / 16) is a small part of what comes into it:
+  // rounding of fp32 is 1.2e-5 of x_dt's then.
+  recipe.mamba.dt_rank = 4;
   recipe.moe.aux = family == Family::kMixtral ? AuxForm::kHf : AuxForm::kSwitch;
   recipe.moe.aux_coef = 0.02;
   recipe.moe.z_coef = 0.01;
@@ -370,8 +374,7 @@ TEST_P(MiniSequencesOfFamily, HaveTheLossAndGradientsOfTheWhole) {
     const Gradients plain = gradients(recipe, t, cpu_types(at::kFloat), whole);
     for (const MiniSequenceRows rows : {MiniSequenceRows{5, 7}, {1, 1}, {1000, 3}, {3, 1000}}) {
       expect_equal(gradients(recipe, t, cpu_types(at::kDouble), {rows}), exact, {1e-13, 1e-12});
-      expect_equal(gradients(recipe, t, cpu_types(at::kFloat), {rows}), plain, {1e-6, 1e-5},
-                   &exact);
+      expect_equal(gradients(recipe, t, cpu_types(at::kFloat), {rows}), plain, {1e-6, 1e-5});
     }
   }
 }
