@@ -12,6 +12,9 @@
 
 namespace weft {
 
+// Bytes of the largest tensors of a pass of the chunked scan, at most.
+inline constexpr int64_t kScanPassBytes = kSsdPassBytes, kScanPassBytesOnGpu = kSsdPassBytesOnGpu;
+
 class Mamba2 final {
  public:
   // The rows "<prefix>.{in_z,in_x,in_b,in_c,in_dt,out}.weight" (and ".bias" with proj_bias),

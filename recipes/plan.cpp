@@ -12,15 +12,17 @@
 
 #include "models/attention.h"
 #include "models/causal_lm.h"
+#include "models/mamba2.h"
 #include "recipes/environment.h"
 
 namespace weft {
 namespace {
 
-// Bytes of one value in the compute type (x) and in the masters' type (m), whether attention runs
-// in blocks of our own there, on the CPU, and whether it may run in bf16 kernels on a GPU.
+// Bytes of one value in the compute type (x), in the masters' type (m) and in the residual stream,
+// whether attention runs in blocks of our own there, on the CPU, and whether it may run in bf16
+// kernels on a GPU.
 struct Widths {
-  double x, m;
+  double x, m, residual;
   bool block_attention, flash_attention;
 
   // Attention whose results selective recomputation keeps.
@@ -38,7 +40,7 @@ constexpr double kGradientShare = 0.5;
 // What autograd keeps of one token, term by term as in the modules' forward (models/*.cpp): the
 // table of spec/parallel.md 17.3, and what a CPU run keeps besides: the product in the middle of an
 // MLP, what its experts give.
-double norm_bytes(double d, Widths w) { return 2 * w.x * d + w.m; }
+double norm_bytes(double d, Widths w) { return (w.residual + w.x) * d + w.m; }
 
 double mixer_bytes(const AttentionConfig& a, double, Widths w) {
   const double query = static_cast<double>(a.num_heads * a.head_dim);
@@ -53,17 +55,19 @@ double mixer_bytes(const MambaConfig& c, double, Widths w) {
   const double di = static_cast<double>(c.inner_size), n = static_cast<double>(c.state_size);
   const double small = static_cast<double>(c.dt_rank) + 2 * n;
   const double states = w.m * di * n / static_cast<double>(kTokensPerKeptState);
-  return 5 * w.x * di + w.x * small + (c.inner_norms ? norm_bytes(small, w) : 0) + states;
+  return 5 * w.x * di + w.x * small + (c.inner_norms ? 2 * w.x * small + w.m : 0) + states;
 }
 
-// The projection, the convolution's output, what the chunked scan and the gated norm keep, and a
+// The projection, the convolution's output, what the chunked scan keeps, the gated norm's output,
+// the four or five values in its middle (of y and z wider copies, where they are not wide), and a
 // state a chunk.
 double mixer_bytes(const Mamba2Config& c, double, Widths w) {
   const double di = static_cast<double>(c.inner_size()), heads = static_cast<double>(c.num_heads);
   const double conv = static_cast<double>(c.conv_channels());
   const double states =
       w.m * di * static_cast<double>(c.state_size) / static_cast<double>(c.chunk_size);
-  return w.x * (di + 2 * conv + heads) + 3 * w.m * heads + di * (2 * w.x + 4 * w.m) + states;
+  const double middle = w.x == w.m ? 4 : 5;
+  return w.x * (2 * di + 2 * conv + heads) + w.m * (3 * heads + middle * di) + states;
 }
 
 // What of this selective recomputation keeps: results of products and of attention.
@@ -156,6 +160,18 @@ double attention_bytes(const LayerConfig& layer, double length, double threads, 
   return threads * length * static_cast<double>(a->head_dim) * (3 * w.x + 8);
 }
 
+// What a pass of the chunked scan makes in the backward pass: five tensors of the largest size.
+double ssd_bytes(const LayerConfig& layer, double tokens, bool cuda, Widths w) {
+  const auto* c = std::get_if<Mamba2Config>(&layer.mixer);
+  if (c == nullptr) return 0;
+  const double chunk = std::min(tokens, static_cast<double>(c->chunk_size));
+  const double width = static_cast<double>(c->head_dim),
+               states = static_cast<double>(c->state_size);
+  const double largest = std::max(chunk * chunk, width * std::max(chunk, states));
+  const double all = tokens / chunk * static_cast<double>(c->num_heads) * largest * w.m;
+  return 5 * std::min(all, static_cast<double>(cuda ? kScanPassBytesOnGpu : kScanPassBytes));
+}
+
 // While a feed-forward part's slice is computed again: gate, up and their product, and the
 // gradients of all three (gelu's own is not counted).
 double slice_bytes(const FeedForwardRows& rows, Widths w) {
@@ -163,16 +179,17 @@ double slice_bytes(const FeedForwardRows& rows, Widths w) {
 }
 
 // A slice of logits, which become their gradients (with a copy in the wide type on a GPU, not
-// counted), and the gradient of hidden states.
+// counted).
 double head_bytes(const ModelConfig& config, const MiniSequences& mini_sequences, int64_t tokens,
                   Widths w) {
   const double rows = static_cast<double>(head_rows(mini_sequences, tokens, config.hidden_size,
                                                     config.vocab_size, static_cast<int64_t>(w.x)));
-  const double d = static_cast<double>(config.hidden_size);
   const double vocabulary = static_cast<double>(config.vocab_size);
   // Where no product of the CPU's adds to it, a slice's part of the head's gradient.
-  const double part = w.x != w.m && !w.block_attention ? vocabulary * d * w.x : 0;
-  return rows * vocabulary * w.x + static_cast<double>(tokens) * d * w.x + part;
+  const double part = w.x != w.m && !w.block_attention
+                          ? vocabulary * static_cast<double>(config.hidden_size) * w.x
+                          : 0;
+  return rows * vocabulary * w.x + part;
 }
 
 // Elements of the largest weight of a linear layer (of one expert on the CPU, of all on a GPU,
@@ -197,8 +214,8 @@ double host_bytes(const Recipe& recipe, const ModelConfig& config, Widths w) {
   for (size_t i = 0; i < config.layers.size(); ++i) layers += recipe.memory.recomputes(i) ? 1 : 0;
   std::set<double> blocks;
   for (const StageConfig& stage : recipe.stages) {
-    const double input = static_cast<double>(*stage.micro_batch_tokens * config.hidden_size) *
-                         (config.residual_fp32 ? w.m : w.x);
+    const double input =
+        static_cast<double>(*stage.micro_batch_tokens * config.hidden_size) * w.residual;
     blocks.insert(std::exp2(std::ceil(std::log2(input))));
   }
   return kProcessBytes + layers * std::accumulate(blocks.begin(), blocks.end(), 0.0);
@@ -212,8 +229,10 @@ int64_t to_bytes(double bytes) {
 
 MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes) {
   const ModelConfig config = build_config(recipe.model);
+  const double wide = std::max(4.0, static_cast<double>(compute_bytes));
   const Widths w{.x = static_cast<double>(compute_bytes),
-                 .m = std::max(4.0, static_cast<double>(compute_bytes)),
+                 .m = wide,
+                 .residual = config.residual_fp32 ? wide : static_cast<double>(compute_bytes),
                  .block_attention =
                      !runs_on_cuda(recipe) && has_cpu_attention(compute_bytes == 2   ? at::kBFloat16
                                                                 : compute_bytes == 4 ? at::kFloat
@@ -238,6 +257,7 @@ MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes) {
   const MiniSequences& mini_sequences = recipe.memory.mini_sequences;
   const double threads = static_cast<double>(recipe.threads.value_or(at::get_num_threads()));
   const double n = static_cast<double>(tokens), d = static_cast<double>(config.hidden_size);
+  const auto longest = static_cast<double>(length);
   const bool offload = recipe.memory.offload && runs_on_cuda(recipe);
   double kept = n * norm_bytes(d, w), largest = 0;
   for (size_t i = 0; i < config.layers.size(); ++i) {
@@ -246,28 +266,31 @@ MemoryPlan plan_memory(const Recipe& recipe, int compute_bytes) {
         feed_forward_rows(layer, mini_sequences, tokens, config.hidden_size);
     const double bytes = n * layer_bytes(layer, d, w, rows.in_slices());
     const double fixed = w.x * fixed_elements(layer, d, rows.in_slices());
-    const double slice = std::max(slice_bytes(rows, w),
-                                  attention_bytes(layer, static_cast<double>(length), threads, w));
+    // A slice's own are gone before the mixer's gradients come.
+    const double gradients = std::max(
+        slice_bytes(rows, w), kGradientShare * bytes + attention_bytes(layer, longest, threads, w) +
+                                  ssd_bytes(layer, n, runs_on_cuda(recipe), w));
     if (recipe.memory.recomputes(i)) {  // all of it comes back
       const double products = recipe.memory.recompute == Recompute::kSelective
                                   ? n * layer_product_bytes(layer, d, w, rows.in_slices())
                                   : 0;
-      const double input = n * d * (config.residual_fp32 ? w.m : w.x);
+      const double input = n * d * w.residual;
       kept += products + (offload ? 0 : input);
       const double on_their_way = offload ? 2 * input : 0;  // out, or back
-      largest =
-          std::max(largest, (1 + kGradientShare) * bytes + fixed + slice + on_their_way - products);
+      largest = std::max(largest, bytes + fixed + gradients + on_their_way - products);
     } else {
       kept += bytes + fixed;
-      largest = std::max(largest, kGradientShare * bytes + slice);
+      largest = std::max(largest, gradients);
     }
   }
   return {.parameters = to_bytes(w.m * masters + w.x * copies),
           .gradients = to_bytes(w.m * masters),
           .optimizer = to_bytes(2 * w.m * masters),
           .activations = to_bytes(kept),
-          .working = to_bytes(head_bytes(config, mini_sequences, tokens, w) + largest + apart +
-                              kProcessBytes),
+          // The head's values are gone before a layer's come, but for the gradient of what it read.
+          .working = to_bytes(n * d * w.x +
+                              std::max(head_bytes(config, mini_sequences, tokens, w), largest) +
+                              apart + kProcessBytes),
           .host = to_bytes(offload ? host_bytes(recipe, config, w) : 0)};
 }
 

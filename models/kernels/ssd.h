@@ -9,6 +9,10 @@
 
 namespace weft {
 
+// Of the largest tensors of a pass, which some chunks go through at once: few enough for the caches
+// of a CPU, enough work for a GPU.
+inline constexpr int64_t kSsdPassBytes = 4 << 20, kSsdPassBytesOnGpu = 128 << 20;
+
 struct SsdInputs {
   Tensor x;       // [Bz, T, Hs, P] fp32, fp64 or bf16 (the "storage type")
   Tensor dt;      // [Bz, T, Hs] fp32 (fp64): the step size after bias, softplus and clamp, >= 0

@@ -111,9 +111,7 @@ Tensor times_group(const Tensor& t, const Tensor& matrix, const Chunks& k) {
 }  // namespace
 
 std::vector<SsdPass> ssd_passes(const SsdInputs& in, int64_t chunk_size) {
-  // Of the largest tensors of a pass: few enough bytes for the caches of a CPU, enough work for a
-  // GPU.
-  const int64_t limit_bytes = int64_t{in.x.is_cpu() ? 4 : 128} << 20;
+  const int64_t limit_bytes = in.x.is_cpu() ? kSsdPassBytes : kSsdPassBytesOnGpu;
   const int64_t batch = in.x.size(0), time = in.x.size(1);
   const int64_t width = in.x.size(3), states = in.b.size(3), length = std::min(chunk_size, time);
   const int64_t largest = std::max(length * length, width * std::max(length, states));

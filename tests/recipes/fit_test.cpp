@@ -193,7 +193,9 @@ TEST(FittingWords, NameTheSettingsOrTheLongestSequence) {
 TEST(FittingWords, NameAllThatTheLongestSequenceTakes) {
   Recipe recipe = recipe_with("llama", "{recompute: block, recompute_every: 2}", 2048);
   recipe.device = DeviceKind::kCuda;
-  const int64_t bytes = int64_t{270} << 20;
+  Recipe least = recipe;
+  least.memory = {MiniSequenceRule::kSmall, Recompute::kBlock, 1, /*offload=*/true};
+  const int64_t bytes = bytes_of(least) - 1;
   const auto sets = [&](int64_t host) {
     const std::string words = fitting_words(recipe, kFp32, {.device = bytes, .host = host});
     return words.substr(0, words.find(" sequences of up to "));

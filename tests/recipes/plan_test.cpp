@@ -1,5 +1,7 @@
 #include "recipes/plan.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include <gtest/gtest.h>
 
@@ -97,33 +99,38 @@ TEST(PlanMemory, ActivationsOfOneLayerByHand) {
 }
 
 // The same with 40 tokens, of which 30 at a time: of the feed-forward part nothing is kept but what
-// the norm gives; of the logits only two tokens' exist.
+// the norm gives; of the logits only some tokens' exist. Most memory is taken by logits, by a slice
+// or by a layer's gradients: they follow each other.
 TEST(PlanMemory, MiniSequencesByHand) {
-  const auto plan = [](const char* mini_sequences, int compute_bytes) {
+  const auto plan = [](int64_t f, int64_t v, const char* mini_sequences, int compute_bytes) {
     const auto recipe = parse_recipe(
         absl::StrCat("name: one\nmodel: {family: llama, hidden_size: 64, num_layers: 1, "
-                     "num_heads: 2, intermediate_size: 128, vocab_size: 1000}\nthreads: 3\nmemory: "
-                     "{mini_sequences: ",
-                     mini_sequences,
+                     "num_heads: 2, intermediate_size: ",
+                     f, ", vocab_size: ", v,
+                     "}\nthreads: 3\nmemory: {mini_sequences: ", mini_sequences,
                      "}\nstages:\n- {steps: 1, sequence_length: 40, batch_tokens: 40, "
                      "data: {sources: [{path: x}]}}\n"),
         "one");
     WEFT_CHECK(recipe.ok(), recipe.status());
     return plan_memory(*recipe, compute_bytes);
   };
-  const int64_t n = 40, d = 64, f = 128, v = 1000;
-  const MemoryPlan whole = plan("none", 4), sliced = plan("{mlp_rows: 30, head_rows: 2}", 4);
-  EXPECT_EQ(plan("auto", 4).total(), whole.total());  // 40 tokens are few
+  const int64_t n = 40, d = 64, f = 128, v = 10000, program = 250'000'000;
+  const int64_t gradient = 4 * n * d;  // of what the head reads
+  const MemoryPlan whole = plan(f, v, "none", 4),
+                   sliced = plan(f, v, "{mlp_rows: 30, head_rows: 2}", 4);
+  EXPECT_EQ(plan(f, v, "auto", 4).total(), whole.total());  // 40 tokens are few
   EXPECT_EQ(whole.activations - sliced.activations, 4 * n * 3 * f);
-  // The layer without its inner values, and one slice: six of its values.
-  const int64_t slice = 4 * 6 * 30 * f;
+  EXPECT_EQ(whole.working, program + gradient + 4 * n * v);
   // Three threads' keys, values and gradients of a head, where attention runs in blocks.
   const int64_t attention = has_cpu_attention(at::kFloat) ? 3 * n * (d / 2) * (3 * 4 + 8) : 0;
-  EXPECT_EQ(whole.working - sliced.working,
-            4 * (n - 2) * v + 4 * n * 3 * f / 2 + attention - slice);
+  const int64_t layer = sliced.activations - n * 4 * (2 * d + 1);
+  EXPECT_EQ(sliced.working, program + gradient + std::max(layer / 2 + attention, 4 * 2 * v));
+  // Six values of the slice's.
+  EXPECT_EQ(plan(1024, v, "{mlp_rows: 30, head_rows: 2}", 4).working,
+            program + gradient + 4 * 6 * 30 * 1024);
   // bf16: logits of two bytes.
-  const MemoryPlan small = plan("{mlp_rows: 40, head_rows: 2}", 2);
-  const MemoryPlan large = plan("{mlp_rows: 40, head_rows: 3}", 2);
+  const MemoryPlan small = plan(f, v, "{mlp_rows: 40, head_rows: 30}", 2);
+  const MemoryPlan large = plan(f, v, "{mlp_rows: 40, head_rows: 31}", 2);
   EXPECT_EQ(large.working - small.working, 2 * v);
   EXPECT_EQ(large.activations, small.activations);
 }
@@ -157,9 +164,10 @@ TEST(PlanMemory, RecomputedBlocksByHand) {
   EXPECT_EQ(half.working, block.working);
   // Inputs in the host's memory, but two on their way.
   EXPECT_EQ(block.host, 0);
+  // And that of the final norm.
   EXPECT_EQ(plan_of_two("{recompute: block}", 2, "true").activations -
                 plan_of_two("{recompute: block}", 2, "false").activations,
-            2 * n * 2 * d);
+            3 * n * 2 * d);
 }
 
 // Inputs in the host's memory, each in a block of a power of two, but two on their way.
