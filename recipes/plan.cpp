@@ -175,7 +175,9 @@ double ssd_bytes(const LayerConfig& layer, double tokens, bool cuda, Widths w) {
 // While a feed-forward part's slice is computed again: gate, up and their product, and the
 // gradients of all three (gelu's own is not counted).
 double slice_bytes(const FeedForwardRows& rows, Widths w) {
-  return rows.in_slices() ? 6 * w.x * static_cast<double>(rows.at_once * rows.width) : 0;
+  return rows.in_slices()
+             ? 6 * w.x * static_cast<double>(rows.at_once) * static_cast<double>(rows.width)
+             : 0;
 }
 
 // A slice of logits, which become their gradients (with a copy in the wide type on a GPU, not
@@ -214,15 +216,17 @@ double host_bytes(const Recipe& recipe, const ModelConfig& config, Widths w) {
   for (size_t i = 0; i < config.layers.size(); ++i) layers += recipe.memory.recomputes(i) ? 1 : 0;
   std::set<double> blocks;
   for (const StageConfig& stage : recipe.stages) {
-    const double input =
-        static_cast<double>(*stage.micro_batch_tokens * config.hidden_size) * w.residual;
+    const double input = static_cast<double>(*stage.micro_batch_tokens) *
+                         static_cast<double>(config.hidden_size) * w.residual;
     blocks.insert(std::exp2(std::ceil(std::log2(input))));
   }
   return kProcessBytes + layers * std::accumulate(blocks.begin(), blocks.end(), 0.0);
 }
 
+// At most what total() can add up.
 int64_t to_bytes(double bytes) {
-  return bytes < 9e18 ? static_cast<int64_t>(bytes) : std::numeric_limits<int64_t>::max() / 8;
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max() / 8;
+  return bytes < static_cast<double>(kMost) ? static_cast<int64_t>(bytes) : kMost;
 }
 
 }  // namespace

@@ -237,6 +237,19 @@ TEST(PlanMemory, StatesOfAMambaLayerByHand) {
             4 * (2 * more * n + inner * more * n / kTokensPerKeptState));
 }
 
+// The search for the longest sequence asks for more bytes than there are numbers.
+TEST(PlanMemory, OfMoreTokensIsNeverLess) {
+  Recipe recipe = good();
+  recipe.memory.mini_sequences = MiniSequenceRule::kNone;
+  int64_t before = 0;
+  for (int bits = 20; bits < 60; ++bits) {
+    recipe.stages[0].micro_batch_tokens = int64_t{1} << bits;
+    const int64_t total = plan_memory(recipe, 8).total();
+    EXPECT_GE(total, before) << "2^" << bits << " tokens";
+    before = total;
+  }
+}
+
 TEST(PlanMemory, AvailableMemoryIsThatOfAMachine) {
   EXPECT_GT(available_memory(at::kCPU), int64_t{1} << 28);
   EXPECT_LT(available_memory(at::kCPU), int64_t{1} << 50);
