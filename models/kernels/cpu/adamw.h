@@ -12,9 +12,7 @@ namespace weft::cpu {
   void adamw_range(const AdamWUpdate<C>& update, const AdamWValues<C>& values, int64_t begin, \
                    int64_t end);                                                              \
   }
-WEFT_DECLARE_ADAMW(baseline)
-WEFT_DECLARE_ADAMW(avx2)
-WEFT_DECLARE_ADAMW(avx512)
+WEFT_FOR_EACH_ISA(WEFT_DECLARE_ADAMW)
 #undef WEFT_DECLARE_ADAMW
 
 }  // namespace weft::cpu

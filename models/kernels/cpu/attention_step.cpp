@@ -82,7 +82,7 @@ class AttentionLayerWork final : public StagedWork {
  public:
   AttentionLayerWork(const AttentionLayer<S>& layer, Scratch& scratch, Isa isa)
       : layer_(layer),
-        linear_(row_linear_kernel<S>(isa)),
+        linear_(WEFT_KERNEL_FOR(isa, row_linear_part<S>)),
         norm_(WEFT_KERNEL_FOR(best_isa(), rms_norm_rows<S, S>)),
         normed_(layer.residual, Stages::max_threads(), scratch),
         attention_(layer.step, scratch, isa) {}

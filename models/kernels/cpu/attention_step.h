@@ -45,9 +45,7 @@ void attention_step(const AttentionStepRaw<S>& step, Isa isa);
   void attention_step_join(const AttentionStepRaw<S>& step,                                    \
                            const AttentionParts<Compute<S>>& parts, int64_t row);              \
   }
-WEFT_DECLARE_ATTENTION_STEP(baseline)
-WEFT_DECLARE_ATTENTION_STEP(avx2)
-WEFT_DECLARE_ATTENTION_STEP(avx512)
+WEFT_FOR_EACH_ISA(WEFT_DECLARE_ATTENTION_STEP)
 #undef WEFT_DECLARE_ATTENTION_STEP
 
 }  // namespace weft::cpu

@@ -32,9 +32,7 @@ int64_t conv_workspace_bytes(int64_t taps, int64_t compute_size);
   template <class S>                                                                             \
   void conv_backward_task(const ConvBackward<S>& conv, int64_t task, void* workspace);           \
   }
-WEFT_DECLARE_CONV(baseline)
-WEFT_DECLARE_CONV(avx2)
-WEFT_DECLARE_CONV(avx512)
+WEFT_FOR_EACH_ISA(WEFT_DECLARE_CONV)
 #undef WEFT_DECLARE_CONV
 
 }  // namespace weft::cpu

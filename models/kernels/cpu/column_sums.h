@@ -18,9 +18,7 @@ struct SummedRows {
   template <class S>                                                                           \
   void column_sums_range(const SummedRows<S>& x, int64_t begin, int64_t end, Compute<S>* sum); \
   }
-WEFT_DECLARE_COLUMN_SUMS(baseline)
-WEFT_DECLARE_COLUMN_SUMS(avx2)
-WEFT_DECLARE_COLUMN_SUMS(avx512)
+WEFT_FOR_EACH_ISA(WEFT_DECLARE_COLUMN_SUMS)
 #undef WEFT_DECLARE_COLUMN_SUMS
 
 }  // namespace weft::cpu

@@ -15,9 +15,7 @@ void cross_entropy(const CrossEntropyRows<S>& rows, Isa isa);
   template <class S>                                                                           \
   void cross_entropy_row(const CrossEntropyRows<S>& rows, int64_t row, Compute<S>* workspace); \
   }
-WEFT_DECLARE_CROSS_ENTROPY(baseline)
-WEFT_DECLARE_CROSS_ENTROPY(avx2)
-WEFT_DECLARE_CROSS_ENTROPY(avx512)
+WEFT_FOR_EACH_ISA(WEFT_DECLARE_CROSS_ENTROPY)
 #undef WEFT_DECLARE_CROSS_ENTROPY
 
 }  // namespace weft::cpu

@@ -13,9 +13,7 @@ namespace weft::cpu {
   template <class S>                                                       \
   void spread_rows(const SpreadRows<S>& of, int64_t begin, int64_t end);   \
   }
-WEFT_DECLARE_EXPERT_ROWS(baseline)
-WEFT_DECLARE_EXPERT_ROWS(avx2)
-WEFT_DECLARE_EXPERT_ROWS(avx512)
+WEFT_FOR_EACH_ISA(WEFT_DECLARE_EXPERT_ROWS)
 #undef WEFT_DECLARE_EXPERT_ROWS
 
 }  // namespace weft::cpu

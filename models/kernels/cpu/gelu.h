@@ -13,9 +13,7 @@ namespace weft::cpu {
   template <class S>                                                       \
   void gelu_backward_range(const S* x, const S* dy, S* dx, int64_t count); \
   }
-WEFT_DECLARE_GELU(baseline)
-WEFT_DECLARE_GELU(avx2)
-WEFT_DECLARE_GELU(avx512)
+WEFT_FOR_EACH_ISA(WEFT_DECLARE_GELU)
 #undef WEFT_DECLARE_GELU
 
 }  // namespace weft::cpu

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "models/kernels/cpu/kernel_for.h"
 #include "models/kernels/cpu/row_linear_span.h"
 
 namespace weft::cpu {
@@ -17,7 +18,7 @@ class HeadWork final : public StagedWork {
  public:
   HeadWork(const HeadStep<S>& step, Scratch& scratch, Isa isa)
       : step_(step),
-        linear_(row_linear_kernel<S>(isa)),
+        linear_(WEFT_KERNEL_FOR(isa, row_linear_part<S>)),
         normed_(step.residual, Stages::max_threads(), scratch),
         rounded_(kWidened ? scratch.take<S>(step.residual.rows * step.vocab) : nullptr) {}
 

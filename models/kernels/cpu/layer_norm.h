@@ -36,9 +36,7 @@ struct LayerNormGradients {
   template <class S>                                              \
   void layer_norm_backward_rows(const LayerNormGradients<S>& of); \
   }
-WEFT_DECLARE_LAYER_NORM(baseline)
-WEFT_DECLARE_LAYER_NORM(avx2)
-WEFT_DECLARE_LAYER_NORM(avx512)
+WEFT_FOR_EACH_ISA(WEFT_DECLARE_LAYER_NORM)
 #undef WEFT_DECLARE_LAYER_NORM
 
 }  // namespace weft::cpu

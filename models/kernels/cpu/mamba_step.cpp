@@ -18,7 +18,7 @@ struct Parts {
 
   explicit Parts(Isa isa)
       : conv(WEFT_KERNEL_FOR(isa, conv_step_channels<S>)),
-        linear(row_linear_kernel<S>(isa)),
+        linear(WEFT_KERNEL_FOR(isa, row_linear_part<S>)),
         scan(WEFT_KERNEL_FOR(isa, scan_step_task<S>)) {}
 };
 

@@ -38,9 +38,7 @@ struct RowOutput {
   template <class S>                                                             \
   void store_transposed(const float* x, int64_t padded, const RowOutput<S>& to); \
   }
-WEFT_DECLARE_PACK(baseline)
-WEFT_DECLARE_PACK(avx2)
-WEFT_DECLARE_PACK(avx512)
+WEFT_FOR_EACH_ISA(WEFT_DECLARE_PACK)
 #undef WEFT_DECLARE_PACK
 
 }  // namespace weft::cpu

@@ -13,9 +13,7 @@ namespace weft::cpu {
   template <class S, class Y>                                 \
   void rms_norm_backward_rows(const NormGradients<S, Y>& of); \
   }
-WEFT_DECLARE_RMS_NORM(baseline)
-WEFT_DECLARE_RMS_NORM(avx2)
-WEFT_DECLARE_RMS_NORM(avx512)
+WEFT_FOR_EACH_ISA(WEFT_DECLARE_RMS_NORM)
 #undef WEFT_DECLARE_RMS_NORM
 
 }  // namespace weft::cpu

@@ -13,9 +13,7 @@ namespace weft::cpu {
   template <class S>                                                                           \
   void rotate_tokens_backward(const HeadRotationGradients<S>& of, int64_t begin, int64_t end); \
   }
-WEFT_DECLARE_ROTATE(baseline)
-WEFT_DECLARE_ROTATE(avx2)
-WEFT_DECLARE_ROTATE(avx512)
+WEFT_FOR_EACH_ISA(WEFT_DECLARE_ROTATE)
 #undef WEFT_DECLARE_ROTATE
 
 }  // namespace weft::cpu

@@ -1,5 +1,6 @@
 #include "models/kernels/cpu/row_linear.h"
 
+#include "models/kernels/cpu/kernel_for.h"
 #include "models/kernels/cpu/row_linear_span.h"
 #include "models/kernels/cpu/stages.h"
 
@@ -7,7 +8,7 @@ namespace weft::cpu {
 
 template <class S>
 void row_linear(const LinearInput<S>& x, const LinearLayers<S>& layers, Isa isa) {
-  const auto part = row_linear_kernel<S>(isa);
+  const auto part = WEFT_KERNEL_FOR(isa, row_linear_part<S>);
   Stages stages;
   stages.add(
       outputs_of(layers), x.in * static_cast<int64_t>(sizeof(S)),

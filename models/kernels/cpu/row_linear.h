@@ -40,10 +40,7 @@ void row_linear(const LinearInput<S>& x, const LinearLayers<S>& layers, Isa isa)
   void row_linear_part(const LinearInput<S>& x, const LinearRows<S>& layer, int64_t first, \
                        int64_t end);                                                       \
   }
-WEFT_DECLARE_ROW_LINEAR(baseline)
-WEFT_DECLARE_ROW_LINEAR(avx2)
-WEFT_DECLARE_ROW_LINEAR(avx512)
-WEFT_DECLARE_ROW_LINEAR(avx512_bf16)  // Bf16 alone
+WEFT_FOR_EACH_ISA(WEFT_DECLARE_ROW_LINEAR)
 #undef WEFT_DECLARE_ROW_LINEAR
 
 }  // namespace weft::cpu

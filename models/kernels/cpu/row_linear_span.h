@@ -1,26 +1,14 @@
 #pragma once
-// The kernel of row_linear.h for an instruction set, and several linear layers as one row of
-// outputs. Apart from row_linear.h, which is read by files compiled for one instruction set and
-// must have no inline functions.
+// Several linear layers as one row of outputs. Apart from row_linear.h, which is read by files
+// compiled for one instruction set and must have no inline functions.
 #include <algorithm>
-#include <type_traits>
 
-#include "models/kernels/cpu/kernel_for.h"
 #include "models/kernels/cpu/row_linear.h"
 
 namespace weft::cpu {
 
 template <class S>
 using RowLinearPart = decltype(&baseline::row_linear_part<S>);
-
-// The version for an instruction set.
-template <class S>
-RowLinearPart<S> row_linear_kernel(Isa isa) {
-  if constexpr (std::is_same_v<S, Bf16>) {
-    if (isa == Isa::kAvx512Bf16) return avx512_bf16::row_linear_part<S>;
-  }
-  return WEFT_KERNEL_FOR(isa, row_linear_part<S>);
-}
 
 template <class S>
 int64_t outputs_of(const LinearLayers<S>& layers) {

@@ -35,9 +35,7 @@ int64_t scan_step_workspace_bytes(int64_t states, int64_t compute_size);
   template <class S>                                                                   \
   void scan_backward_task(const ScanBackward<S>& scan, int64_t task, void* workspace); \
   }
-WEFT_DECLARE_SCAN(baseline)
-WEFT_DECLARE_SCAN(avx2)
-WEFT_DECLARE_SCAN(avx512)
+WEFT_FOR_EACH_ISA(WEFT_DECLARE_SCAN)
 #undef WEFT_DECLARE_SCAN
 
 }  // namespace weft::cpu

@@ -16,9 +16,7 @@ namespace weft::cpu {
   void silu_mul_backward_range(const S* gate, const S* up, const S* dy, S* dgate, S* dup, \
                                int64_t count);                                            \
   }
-WEFT_DECLARE_SILU_MUL(baseline)
-WEFT_DECLARE_SILU_MUL(avx2)
-WEFT_DECLARE_SILU_MUL(avx512)
+WEFT_FOR_EACH_ISA(WEFT_DECLARE_SILU_MUL)
 #undef WEFT_DECLARE_SILU_MUL
 
 }  // namespace weft::cpu

@@ -13,9 +13,7 @@ namespace weft::cpu {
   template <class C>                                                                       \
   void pass_state_gradients(const SsdStateGradients<C>& grads, int64_t row, int64_t head); \
   }
-WEFT_DECLARE_SSD_STATES(baseline)
-WEFT_DECLARE_SSD_STATES(avx2)
-WEFT_DECLARE_SSD_STATES(avx512)
+WEFT_FOR_EACH_ISA(WEFT_DECLARE_SSD_STATES)
 #undef WEFT_DECLARE_SSD_STATES
 
 }  // namespace weft::cpu

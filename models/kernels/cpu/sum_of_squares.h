@@ -11,9 +11,7 @@ namespace weft::cpu {
   template <class C>                                           \
   double sum_of_squares_range(const C* values, int64_t count); \
   }
-WEFT_DECLARE_SUM(baseline)
-WEFT_DECLARE_SUM(avx2)
-WEFT_DECLARE_SUM(avx512)
+WEFT_FOR_EACH_ISA(WEFT_DECLARE_SUM)
 #undef WEFT_DECLARE_SUM
 
 }  // namespace weft::cpu

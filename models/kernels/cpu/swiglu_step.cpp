@@ -20,7 +20,8 @@ struct Parts {
   decltype(&baseline::silu_mul_range<S>) silu_mul;
 
   explicit Parts(Isa isa)
-      : linear(row_linear_kernel<S>(isa)), silu_mul(WEFT_KERNEL_FOR(isa, silu_mul_range<S>)) {}
+      : linear(WEFT_KERNEL_FOR(isa, row_linear_part<S>)),
+        silu_mul(WEFT_KERNEL_FOR(isa, silu_mul_range<S>)) {}
 };
 
 // Rows begin .. end - 1 of matrices with `rows` rows each, one matrix after the other: f(matrix,
@@ -139,7 +140,7 @@ class SwigluWork final : public StagedWork {
     hidden_ = scratch.take<S>(2 * tokens_ * k * hidden_size_);
     outputs_ = scratch.take<S>((dense ? 1 : k + 1) * tokens_ * width_);
     if (dense) return;
-    routes_.emplace(step, row_linear_kernel<C>(isa), scratch);
+    routes_.emplace(step, WEFT_KERNEL_FOR(isa, row_linear_part<C>), scratch);
   }
 
   void add_to(Stages& stages) override {

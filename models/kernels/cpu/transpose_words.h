@@ -11,9 +11,7 @@ namespace weft::cpu {
   void transpose_words(const void* from, long stride, long rows, long columns, void* to,      \
                        long to_stride);                                                       \
   }
-WEFT_DECLARE_TRANSPOSE_WORDS(baseline)
-WEFT_DECLARE_TRANSPOSE_WORDS(avx2)
-WEFT_DECLARE_TRANSPOSE_WORDS(avx512)
+WEFT_FOR_EACH_ISA(WEFT_DECLARE_TRANSPOSE_WORDS)
 #undef WEFT_DECLARE_TRANSPOSE_WORDS
 
 }  // namespace weft::cpu

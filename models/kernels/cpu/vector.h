@@ -73,16 +73,27 @@ template <class C>
 inline void store_full(C* to, Vec<C> v) {
   __builtin_memcpy(to, &v, sizeof v);
 }
-// To the nearest bf16 number, to even where two are as near; a NaN becomes the quiet NaN.
+// To the nearest bf16 number, to even where two are as near; a NaN becomes a quiet NaN. The
+// processor's own instruction takes numbers below the normal ones for zeros.
+#if defined(__AVX512BF16__)
+inline HalfBits to_bf16(Vec<float> v) { return reinterpret_cast<HalfBits>(_mm512_cvtneps_pbh(v)); }
+inline Vec<float> rounded_to_bf16(Vec<float> v) {
+  return reinterpret_cast<Vec<float>>(__builtin_convertvector(to_bf16(v), VecBits<float>) << 16);
+}
+#else
 inline Vec<float> rounded_to_bf16(Vec<float> v) {
   const VecBits<float> bits = reinterpret_cast<VecBits<float>>(v);
   const VecBits<float> rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000;
   const VecBits<float> quiet = VecBits<float>{} + 0x7FC00000;
   return reinterpret_cast<Vec<float>>(v == v ? rounded : quiet);
 }
-inline void store_full(Bf16* to, Vec<float> v) {
+inline HalfBits to_bf16(Vec<float> v) {
   const VecBits<float> bits = reinterpret_cast<VecBits<float>>(rounded_to_bf16(v)) >> 16;
-  const HalfBits half = __builtin_convertvector(bits, HalfBits);
+  return __builtin_convertvector(bits, HalfBits);
+}
+#endif
+inline void store_full(Bf16* to, Vec<float> v) {
+  const HalfBits half = to_bf16(v);
   __builtin_memcpy(to, &half, sizeof half);
 }
 
