@@ -57,6 +57,24 @@ int64_t first_key_block(const Block& queries, int64_t window) {
   return window == 0 ? 0 : std::max<int64_t>(0, queries.first - window + 1) / kAttentionBlock;
 }
 
+// Some keys of a block, and queries of which each sees one of them or more.
+struct Tile {
+  int64_t block;           // of keys
+  int64_t key, keys;       // the first, in the block, and how many
+  int64_t query, queries;  // likewise
+};
+
+// f(tile) for all that the queries of a block see.
+template <class F>
+void for_each_tile(const Block& queries, int64_t index, int64_t window, const F& f) {
+  for (int64_t j = first_key_block(queries, window); j < index; ++j) {
+    f(Tile{j, 0, kAttentionBlock, 0, queries.size});
+  }
+  for (int64_t key = 0; key < queries.size; key += kDiagonalKeys) {
+    f(Tile{index, key, std::min(kDiagonalKeys, queries.size - key), key, queries.size - key});
+  }
+}
+
 template <class S>
 S* token_at(const Heads<S>& heads, const Segment& segment, int64_t token, int64_t head) {
   return heads.data + segment.row * heads.row + (segment.begin + token) * heads.token +
@@ -94,8 +112,13 @@ class Attention {
                      int64_t head) const {
     return {token_at(x, segment, block.first, head), x.token, block.count, in_.width};
   }
-  AttentionTile tile(const Block& keys, const Block& queries) const {
-    return {keys.size, queries.size, keys.first, queries.first, in_.window, scale_};
+  AttentionTile place_of(const Tile& tile, const Block& queries) const {
+    return {tile.keys,
+            tile.queries,
+            tile.block * kAttentionBlock + tile.key,
+            queries.first + tile.query,
+            in_.window,
+            scale_};
   }
   int64_t group() const { return in_.heads / in_.kv_heads; }
   const Segment& segment(int64_t i) const { return in_.segments[i]; }
@@ -106,17 +129,29 @@ class Attention {
   struct Sizes {
     int64_t m, n, k;
   };
-  // c [m, n] = a [m, k] b, or has it added; all dense.
-  static void multiply(const Sizes& sizes, const S* a, const S* b, float* c, Into into) {
+  // A matrix and the numbers from one of its rows to the next; packed: to the next ones.
+  template <class T>
+  struct Matrix {
+    T* data;
+    int64_t stride;
+  };
+  // c [m, n] = a [m, k] b, or has it added.
+  static void multiply(const Sizes& sizes, const Matrix<const S>& a, const Matrix<const S>& b,
+                       const Matrix<float>& c, Into into) {
     block_product<S>({.m = sizes.m,
                       .n = sizes.n,
                       .k = sizes.k,
-                      .a = a,
-                      .lda = sizes.k,
-                      .b = b,
-                      .c = c,
-                      .ldc = sizes.n,
+                      .a = a.data,
+                      .lda = a.stride,
+                      .b = b.data,
+                      .ldb = b.stride,
+                      .c = c.data,
+                      .ldc = c.stride,
                       .into = into});
+  }
+  // From a column of a packed matrix on.
+  static Matrix<const S> columns_from(int64_t first, const S* packed, int64_t stride) {
+    return {packed + first * kTogether<S>, stride};
   }
 
   const AttentionInputs<S> in_;
@@ -193,19 +228,21 @@ class Forward : Attention<S> {
     float* const scores = part_of<float>(memory, scores_at_);
     S* const weights = part_of<S>(memory, weights_at_);
     const SoftmaxState state{part_of<float>(memory, largest_at_), part_of<float>(memory, sum_at_),
-                             part_of<float>(memory, y_at_)};
+                             part_of<float>(memory, y_at_), n};
     std::fill_n(state.largest, n, kNoScore);
     std::fill_n(state.sum, n, 0.0F);
     std::fill_n(state.y, width * n, 0.0F);
     parts_.pack_columns(tokens(in_.q, s, queries, head), n, q);
-    for (int64_t j = first_key_block(queries, in_.window); j <= task.block; ++j) {
-      const Block keys = block_at(s, j);
-      Base::multiply({keys.size, n, width}, arranged(keys_, task.segment, j, kv_head), q, scores,
-                     Into::kResult);
-      parts_.softmax_tile(this->tile(keys, queries), scores, state, width, weights);
-      Base::multiply({width, n, keys.size}, arranged(values_, task.segment, j, kv_head), weights,
-                     state.y, Into::kSum);
-    }
+    for_each_tile(queries, task.block, in_.window, [&](const Tile& t) {
+      const S* const k = arranged(keys_, task.segment, t.block, kv_head) + t.key * width;
+      const S* const v = arranged(values_, task.segment, t.block, kv_head) + t.key;
+      Base::multiply({t.keys, t.queries, width}, {k, width}, Base::columns_from(t.query, q, n),
+                     {scores, t.queries}, Into::kResult);
+      const SoftmaxState seen{state.largest + t.query, state.sum + t.query, state.y + t.query, n};
+      parts_.softmax_tile(this->place_of(t, queries), scores, seen, width, weights);
+      Base::multiply({width, t.queries, t.keys}, {v, block_at(s, t.block).size},
+                     {weights, t.queries}, {seen.y, n}, Into::kSum);
+    });
     parts_.finish_softmax(
         state, n, scale_,
         {token_at(attention_.y, s, queries.first, head), attention_.y.token, queries.count, width},
@@ -262,6 +299,7 @@ class Backward : Attention<S> {
  private:
   using Base = Attention<S>;
   using Base::in_, Base::parts_, Base::segment, Base::tokens;
+  using Sizes = typename Base::Sizes;
 
   void differentiate(const Segment& s, int64_t kv_head, void* memory) const {
     const int64_t width = in_.width, length = s.end - s.begin, count = blocks_of(length);
@@ -314,19 +352,26 @@ class Backward : Attention<S> {
     std::copy_n(attention_.log_sums + first, queries.count, log_sums);
     parts_.dot_rows(tokens(attention_.y, s, queries, head), dy_tokens, dots);
     std::fill_n(dq, n * width, 0.0F);
-    for (int64_t j = first_key_block(queries, in_.window); j <= index; ++j) {
-      const Block keys = block_at(s, j);
-      const int64_t m = keys.size, at = keys.first * width;
-      Base::multiply({m, n, width}, part_of<S>(memory, k_at_) + at, q_channels, scores,
+    for_each_tile(queries, index, in_.window, [&](const Tile& t) {
+      const Sizes scores_size{t.keys, t.queries, width}, keys_size{t.keys, width, t.queries};
+      const int64_t block = t.block * kAttentionBlock * width, at = block + t.key * width;
+      const S* const kt = part_of<S>(memory, kt_at_) + block + t.key;
+      Base::multiply(scores_size, {part_of<S>(memory, k_at_) + at, width},
+                     Base::columns_from(t.query, q_channels, n), {scores, t.queries},
                      Into::kResult);
-      Base::multiply({m, n, width}, part_of<S>(memory, v_at_) + at, dy_channels, dweights,
+      Base::multiply(scores_size, {part_of<S>(memory, v_at_) + at, width},
+                     Base::columns_from(t.query, dy_channels, n), {dweights, t.queries},
                      Into::kResult);
-      parts_.softmax_tile_backward(this->tile(keys, queries),
-                                   {scores, dweights, log_sums, dots, weights, dscores, packed});
-      Base::multiply({m, width, n}, weights, dy, part_of<float>(memory, dv_at_) + at, Into::kSum);
-      Base::multiply({m, width, n}, dscores, q, part_of<float>(memory, dk_at_) + at, Into::kSum);
-      Base::multiply({width, n, m}, part_of<S>(memory, kt_at_) + at, packed, dq, Into::kSum);
-    }
+      parts_.softmax_tile_backward(
+          this->place_of(t, queries),
+          {scores, dweights, log_sums + t.query, dots + t.query, weights, dscores, packed});
+      Base::multiply(keys_size, {weights, t.queries}, {dy + t.query * width, width},
+                     {part_of<float>(memory, dv_at_) + at, width}, Into::kSum);
+      Base::multiply(keys_size, {dscores, t.queries}, {q + t.query * width, width},
+                     {part_of<float>(memory, dk_at_) + at, width}, Into::kSum);
+      Base::multiply({width, t.queries, t.keys}, {kt, block_at(s, t.block).size},
+                     {packed, t.queries}, {dq + t.query, n}, Into::kSum);
+    });
     parts_.store_transposed(dq, n,
                             {token_at(attention_.dq, s, queries.first, head), attention_.dq.token,
                              queries.count, width});

@@ -11,6 +11,9 @@ namespace weft::cpu {
 
 // Queries, and keys, in a block.
 constexpr int64_t kAttentionBlock = 128;
+// Keys of a block that are taken together where its own queries come to them: fewer, as half of
+// such a tile is of no use.
+constexpr int64_t kDiagonalKeys = 64;
 
 // Element i of head h of token t of row r is data[r * row + t * token + h * head + i].
 template <class S>
@@ -63,7 +66,8 @@ struct AttentionTile {
 // What softmax has seen of each query of a block.
 struct SoftmaxState {
   float *largest, *sum;  // [queries]
-  float* y;              // [width, queries]: the weighted values so far
+  float* y;              // [width, queries], rows of y_stride: the weighted values so far
+  int64_t y_stride;
 };
 
 // Of a query that has seen no key: the lowest number.
@@ -94,9 +98,7 @@ struct SoftmaxGradient {
   template <class S>                                                                         \
   void softmax_tile_backward(const AttentionTile& tile, const SoftmaxGradient<S>& gradient); \
   }
-WEFT_DECLARE_BLOCK_ATTENTION(baseline)
-WEFT_DECLARE_BLOCK_ATTENTION(avx2)
-WEFT_DECLARE_BLOCK_ATTENTION(avx512)
+WEFT_FOR_EACH_ISA(WEFT_DECLARE_BLOCK_ATTENTION)
 #undef WEFT_DECLARE_BLOCK_ATTENTION
 
 }  // namespace weft::cpu

@@ -30,6 +30,7 @@ bool can_multiply() {
                       .a = zeros,
                       .lda = 2,
                       .b = zeros,
+                      .ldb = 1,
                       .c = &sum,
                       .ldc = 1,
                       .into = Into::kResult});
@@ -53,7 +54,7 @@ bool has_block_products() {
 
 template <class S>
 void block_product(const BlockProduct<S>& p) {
-  brgemm(p.m, p.n, p.k, p.lda, /*ld_b=*/p.n, p.ldc, p.into == Into::kSum,
+  brgemm(p.m, p.n, p.k, p.lda, p.ldb, p.ldc, p.into == Into::kSum,
          reinterpret_cast<const Stored<S>*>(p.a), reinterpret_cast<const Stored<S>*>(p.b), p.c,
          /*is_vnni=*/kTogether<S> == 2);
 }

@@ -19,7 +19,8 @@ struct BlockProduct {
   int64_t m, n, k;  // k: a multiple of kTogether<S>
   const S* a;       // [m, k], rows of lda numbers
   int64_t lda;
-  const S* b;  // [k, n], packed
+  const S* b;  // [k, n], packed: columns of one of ldb
+  int64_t ldb;
   float* c;
   int64_t ldc;
   Into into;

@@ -181,6 +181,7 @@ class Product {
                       .a = a.data,
                       .lda = a.stride,
                       .b = b,
+                      .ldb = width,
                       .c = whole ? c : copy,
                       .ldc = whole ? p_.c_row : width,
                       .into = whole && add ? Into::kSum : Into::kResult});

@@ -41,8 +41,28 @@ inline void by_columns(int64_t rows, int64_t columns, const F& f) {
 
 template <class S>
 void transpose_rows(const RowBlock<S>& x, int64_t padded, S* to) {
-  by_columns(x.count, x.width,
-             [&](int64_t r, int64_t c) { to[c * padded + r] = x.data[r * x.stride + c]; });
+  constexpr int64_t kWords = kTogether<S>;  // numbers in one
+  if (x.stride % kWords != 0 || x.width % kWords != 0) {
+    by_columns(x.count, x.width,
+               [&](int64_t r, int64_t c) { to[c * padded + r] = x.data[r * x.stride + c]; });
+  } else if constexpr (kWords == 1) {
+    transpose_words(x.data, x.stride, x.count, x.width, to, padded);
+  } else {
+    const auto at = [&](long pair, long r) { return to + 2 * pair * padded + r; };
+    turn_over(
+        x.data, x.stride / 2, x.count, x.width / 2,
+        [&](long pair, long r, Vec<float> v) {
+          const VecBits<float> bits = reinterpret_cast<VecBits<float>>(v);
+          const HalfBits first = __builtin_convertvector(bits & 0xFFFF, HalfBits);
+          const HalfBits second = __builtin_convertvector(bits >> 16, HalfBits);
+          __builtin_memcpy(at(pair, r), &first, sizeof first);
+          __builtin_memcpy(at(pair, r) + padded, &second, sizeof second);
+        },
+        [&](long pair, long r, const char* word) {
+          __builtin_memcpy(at(pair, r), word, 2);
+          __builtin_memcpy(at(pair, r) + padded, word + 2, 2);
+        });
+  }
   zero_row_ends(x.width, padded, x.count, to);
 }
 
@@ -69,7 +89,14 @@ void pack_rows(const RowBlock<S>& x, int64_t padded, S* to) {
     for (int64_t r = 0; r + 2 <= x.count; r += 2) {
       const Bf16 *a = x.data + r * x.stride, *b = a + x.stride;
       Bf16* const pairs = to + r * x.width;
-      for (int64_t c = 0; c < x.width; ++c) {
+      int64_t c = 0;
+      for (; c + kLanes<float> <= x.width; c += kLanes<float>) {
+        const auto first = reinterpret_cast<VecBits<float>>(load_full(a + c));
+        const auto second = reinterpret_cast<VecBits<float>>(load_full(b + c));
+        const VecBits<float> both = (first >> 16) | second;
+        __builtin_memcpy(pairs + 2 * c, &both, sizeof both);
+      }
+      for (; c < x.width; ++c) {
         pairs[2 * c] = a[c];
         pairs[2 * c + 1] = b[c];
       }
@@ -95,15 +122,14 @@ void store_rows(const float* x, const RowOutput<S>& to) {
 
 template <class S>
 void store_transposed(const float* x, int64_t padded, const RowOutput<S>& to) {
-  constexpr int kStep = kLanes<float>;
-  for (int64_t r = 0; r < to.count; r += kStep) {
-    const int64_t some = to.count - r < kStep ? to.count - r : kStep;
-    for (int64_t c = 0; c < to.width; ++c) {
-      S lanes[kStep];
-      store_full(lanes, load_full(x + c * padded + r));
-      for (int64_t i = 0; i < some; ++i) to.data[(r + i) * to.stride + c] = lanes[i];
-    }
-  }
+  turn_over(
+      x, padded, to.width, to.count,
+      [&](long r, long c, Vec<float> v) { store_full(to.data + r * to.stride + c, v); },
+      [&](long r, long c, const char* word) {
+        Vec<float> v = {};
+        __builtin_memcpy(&v, word, sizeof(float));
+        store(to.data + r * to.stride + c, v, 1);
+      });
 }
 
 }  // namespace weft::cpu::WEFT_ISA

@@ -30,36 +30,41 @@ inline void transpose_square(Vec<float>* rows) {
   }
 }
 
-void transpose_words(const void* from_words, long stride, long rows, long columns, void* to_words,
-                     long to_stride) {
+// Columns of words [rows, columns] in pieces of vectors: vector(c, r, words r .. r + kLanes - 1 of
+// column c), and where rows or columns are left over, one(c, r, where the word is).
+template <class V, class O>
+inline void turn_over(const void* words, long stride, long rows, long columns, const V& vector,
+                      const O& one) {
   constexpr int kWidth = kLanes<float>;
-  const auto* const from = static_cast<const char*>(from_words);
-  auto* const to = static_cast<char*>(to_words);
-  const auto one = [&](long r, long c) {
-    __builtin_memcpy(to + 4 * (c * to_stride + r), from + 4 * (r * stride + c), 4);
-  };
+  const auto* const from = static_cast<const char*>(words);
+  const auto at = [&](long r, long c) { return from + 4 * (r * stride + c); };
   long r = 0;
   for (; r + kWidth <= rows; r += kWidth) {
     long c = 0;
     for (; c + kWidth <= columns; c += kWidth) {
       Vec<float> square[kWidth];
 #pragma GCC unroll 16
-      for (int i = 0; i < kWidth; ++i) {
-        __builtin_memcpy(&square[i], from + 4 * ((r + i) * stride + c), sizeof square[i]);
-      }
+      for (int i = 0; i < kWidth; ++i) __builtin_memcpy(&square[i], at(r + i, c), sizeof square[i]);
       transpose_square<kWidth>(square);
 #pragma GCC unroll 16
-      for (int i = 0; i < kWidth; ++i) {
-        __builtin_memcpy(to + 4 * ((c + i) * to_stride + r), &square[i], sizeof square[i]);
-      }
+      for (int i = 0; i < kWidth; ++i) vector(c + i, r, square[i]);
     }
     for (; c < columns; ++c) {
-      for (int i = 0; i < kWidth; ++i) one(r + i, c);
+      for (int i = 0; i < kWidth; ++i) one(c, r + i, at(r + i, c));
     }
   }
   for (; r < rows; ++r) {
-    for (long c = 0; c < columns; ++c) one(r, c);
+    for (long c = 0; c < columns; ++c) one(c, r, at(r, c));
   }
+}
+
+void transpose_words(const void* from, long stride, long rows, long columns, void* to,
+                     long to_stride) {
+  const auto at = [&](long c, long r) { return static_cast<char*>(to) + 4 * (c * to_stride + r); };
+  turn_over(
+      from, stride, rows, columns,
+      [&](long c, long r, Vec<float> v) { __builtin_memcpy(at(c, r), &v, sizeof v); },
+      [&](long c, long r, const char* word) { __builtin_memcpy(at(c, r), word, 4); });
 }
 
 }  // namespace weft::cpu::WEFT_ISA
